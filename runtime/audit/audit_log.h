@@ -1,0 +1,41 @@
+// The private log of one job: lifecycle records (JSON objects) and syscall events, in one
+// append-only, hash-chained file. See runtime/audit/FORMAT.md.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "audit/event_source.h"
+#include "base/json.h"
+#include "base/result.h"
+
+namespace carrel {
+
+/// The outcome of a finished log.
+struct AuditSeal {
+  std::string head;  ///< hash of the last block: 64 hexadecimal digits
+  std::string path;  ///< the log file
+  EventCounts counts;
+  uint64_t bytes = 0;  ///< size of the file
+};
+
+class AuditLog {
+ public:
+  virtual ~AuditLog() = default;
+
+  /// Starts `<state_dir>/audit/<job_id>.carrel-log` (mode 0600; an existing one is an error).
+  static Result<std::unique_ptr<AuditLog>> Create(const std::string& state_dir,
+                                                  const std::string& job_id);
+
+  /// Appends a lifecycle record: `kind` ("decision", "start", "exit", "output", ...) and its
+  /// members. The record gets the time of the call. An error (disk full, I/O) is fatal to the job.
+  virtual Result<void> Append(const std::string& kind, const Json& members) = 0;
+
+  /// Called by an EventSource with raw events (see audit/raw_event.h).
+  virtual Result<void> AppendEvents(const void* events, size_t bytes) = 0;
+
+  /// Writes the last block, seals, fsyncs and closes. Nothing can be appended afterwards.
+  virtual Result<AuditSeal> Finish(const EventCounts& counts) = 0;
+};
+
+}  // namespace carrel

@@ -1,0 +1,47 @@
+// Where syscall events come from. An implementation is attached to the action's cgroup before the
+// action exists, and is drained by the supervisor until after the last task has gone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+
+namespace carrel {
+
+class AuditLog;
+
+/// What a source has seen so far. `lost` > 0 fails the job.
+struct EventCounts {
+  uint64_t events = 0;  ///< syscalls, entry and exit counted as one
+  uint64_t denied = 0;  ///< refused by the seccomp filter
+  uint64_t lost = 0;    ///< known to have happened and not in the log
+  uint64_t stops = 0;   ///< times the action was held so that the reader could catch up
+};
+
+class EventSource {
+ public:
+  virtual ~EventSource() = default;
+
+  /// "bpf", "seccomp-notify" or "replay": goes into the log.
+  virtual std::string name() const = 0;
+
+  /// A descriptor that polls readable when Drain has work to do.
+  virtual int poll_fd() const = 0;
+
+  /// Moves what is there into the log and lets held tasks go on. Called when poll_fd is readable
+  /// and at least every 100 ms. An error is fatal: the action is killed.
+  virtual Result<void> Drain(AuditLog& log) = 0;
+
+  /// Called once, when the cgroup is empty: drains the rest and detaches.
+  virtual Result<EventCounts> Finish(AuditLog& log) = 0;
+};
+
+/// Loads (or finds pinned under `state_dir`/bpf, mounting a bpffs there) the BPF programs and arms
+/// them for the cgroup v2 id `cgroup_id`. Events are recorded from the first successful exec of a
+/// task in that cgroup (the init). Nothing is recorded for other cgroups.
+Result<std::unique_ptr<EventSource>> AttachBpfSource(const std::string& state_dir,
+                                                     uint64_t cgroup_id);
+
+}  // namespace carrel

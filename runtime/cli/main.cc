@@ -1,0 +1,65 @@
+#include <cstdio>
+#include <cstring>
+
+#include "base/log.h"
+#include "cli/command.h"
+
+namespace carrel {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"run", "run a job from its definition to its results", &RunCommand},
+    {"exec", "run one command in the same sandbox", &ExecCommand},
+    {"image", "build, import, list, verify and remove images", &ImageCommand},
+    {"audit", "read the audit logs", &AuditCommand},
+    {"doctor", "check this host", &DoctorCommand},
+};
+
+void PrintUsage(FILE* out) {
+  fprintf(out,
+          "carrel %s: runs analysis code next to patient records\n\nusage: carrel COMMAND ...\n\n",
+          CARREL_VERSION);
+  for (const Command& command : kCommands)
+    fprintf(out, "  %-8s %s\n", command.name, command.summary);
+  fprintf(out, "\n`carrel COMMAND --help` lists a command's options.\n");
+}
+
+}  // namespace
+
+bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
+  try {
+    app.parse(argc, argv);
+    return true;
+  } catch (const CLI::ParseError& error) {
+    *status = app.exit(error) == 0 ? 0 : static_cast<int>(ErrorKind::kBadInput);
+    return false;
+  }
+}
+
+int PrintError(const Error& error) {
+  fprintf(stderr, "carrel: %s\n", error.ToString().c_str());
+  return static_cast<int>(error.kind);
+}
+
+int Main(int argc, char** argv) {
+  InitLog(getenv("CARREL_DEBUG") != nullptr);
+  if (argc >= 2) {
+    for (const Command& command : kCommands)
+      if (strcmp(argv[1], command.name) == 0) return command.run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--version") == 0) {
+      printf("carrel %s\n", CARREL_VERSION);
+      return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+      PrintUsage(stdout);
+      return 0;
+    }
+    fprintf(stderr, "carrel: unknown command %s\n", argv[1]);
+  }
+  PrintUsage(stderr);
+  return static_cast<int>(ErrorKind::kBadInput);
+}
+
+}  // namespace carrel
+
+int main(int argc, char** argv) { return carrel::Main(argc, argv); }

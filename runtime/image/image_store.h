@@ -1,0 +1,65 @@
+// The image store: what was imported, by digest, each as one read-only root filesystem.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace carrel {
+
+/// The part of the OCI image configuration that a start needs.
+struct ImageConfig {
+  std::vector<std::string> entrypoint;
+  std::vector<std::string> cmd;
+  std::map<std::string, std::string> env;
+  std::string working_dir;
+  std::map<std::string, std::string> labels;
+  std::string created;  ///< RFC 3339, or empty
+};
+
+struct Image {
+  std::string digest;              ///< "sha256:..." of the OCI manifest: the identity of the image
+  std::string config_digest;       ///< "sha256:..." of the configuration: docker's image id
+  std::vector<std::string> names;  ///< "python:v2"
+  ImageConfig config;
+  std::string rootfs;  ///< host path of the flattened tree; never written after import
+  uint64_t bytes = 0;  ///< apparent size of the tree
+  size_t layers = 0;
+};
+
+class ImageStore {
+ public:
+  /// Opens (and makes, when missing) the store under `<state_dir>/images`. Removes what
+  /// half-finished imports have left. Cheap: reads no image.
+  static Result<ImageStore> Open(const std::string& state_dir);
+
+  /// Imports an OCI layout (directory or tar) or a docker-archive under `name` ("" keeps the names
+  /// in it). Safe to call from several processes at once.
+  Result<Image> Import(const std::string& path, const std::string& name);
+
+  /// By "name:tag", "name" (":latest" is not assumed: the one tag, or an error that lists them),
+  /// manifest digest or config digest ("sha256:..."). kBadInput when there is none. Fast: one small
+  /// file is read; the tree is not verified (see Verify).
+  Result<Image> Resolve(const std::string& reference) const;
+
+  Result<std::vector<Image>> List() const;
+
+  /// Recomputes every digest, from the blobs and from the flattened tree. Each finding is a line;
+  /// none is a whole image.
+  Result<std::vector<std::string>> Verify(const std::string& reference) const;
+
+  Result<void> Tag(const std::string& reference, const std::string& name);
+
+  /// Removes a name; with the last name, or a digest, the image and what only it used.
+  Result<void> Remove(const std::string& reference);
+
+ private:
+  explicit ImageStore(std::string root) : root_(std::move(root)) {}
+  std::string root_;
+};
+
+}  // namespace carrel
