@@ -1,0 +1,312 @@
+#include "policy/host_config.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "base/fs.h"
+#include "policy/names.h"
+#include "policy/repository.h"
+
+namespace carrel {
+namespace {
+
+constexpr int64_t kMaxId = 0xfffffffe;  // 2^32-1 is "no change" for chown
+
+Limits BuiltInDefaults() {
+  Limits limits;
+  limits.memory_bytes = 4ull << 30;
+  limits.cpu_milli = 2000;
+  limits.pids = 1024;
+  limits.time_seconds = 24 * 3600;
+  limits.scratch_bytes = 10ull << 30;
+  limits.scratch_inodes = 200'000;
+  limits.file_bytes = 10ull << 30;
+  limits.log_bytes = 16ull << 20;
+  limits.open_files = 4096;
+  return limits;
+}
+
+// Generous: what a host really has is for its operator to say.
+Limits BuiltInMaxima() {
+  Limits limits = BuiltInDefaults();
+  limits.memory_bytes = 256ull << 30;
+  limits.cpu_milli = 64'000;
+  limits.pids = 32'768;
+  limits.time_seconds = 31 * 86400;
+  limits.scratch_bytes = 1ull << 40;
+  limits.scratch_inodes = 10'000'000;
+  limits.file_bytes = 1ull << 40;
+  limits.log_bytes = 1ull << 30;
+  limits.open_files = 16'384;
+  return limits;
+}
+
+PartialLimits Whole(const Limits& limits) {
+  PartialLimits all;
+  for (const LimitMember& member : LimitMembers()) all[member.name] = limits.*member.member;
+  return all;
+}
+
+std::optional<uid_t> FindUser(const std::string& name) {
+  std::unique_ptr<FILE, int (*)(FILE*)> file(::fopen("/etc/passwd", "re"), &::fclose);
+  if (file == nullptr) return std::nullopt;
+  while (const passwd* entry = ::fgetpwent(file.get()))
+    if (name == entry->pw_name) return entry->pw_uid;
+  return std::nullopt;
+}
+
+std::optional<gid_t> FindGroup(const std::string& name) {
+  std::unique_ptr<FILE, int (*)(FILE*)> file(::fopen("/etc/group", "re"), &::fclose);
+  if (file == nullptr) return std::nullopt;
+  while (const group* entry = ::fgetgrent(file.get()))
+    if (name == entry->gr_name) return entry->gr_gid;
+  return std::nullopt;
+}
+
+void DecodeId(JsonObject& in, const std::string& key,
+              std::optional<uint32_t> (*find)(const std::string&), uint32_t& id) {
+  const Json* value = in.Any(key);
+  if (value == nullptr) return;
+  if (value->is_number()) {
+    if (auto number = in.Int(key, 0, kMaxId)) id = static_cast<uint32_t>(*number);
+    return;
+  }
+  auto name = in.String(key, 64);
+  if (!name) return;
+  if (name->empty()) return in.Problem(key, "must be a name or a number");
+  if (auto found = find(*name))
+    id = *found;
+  else
+    in.Problem(key, "there is no \"" + *name + "\" on this host; create it, or give its number");
+}
+
+void DecodeMode(JsonObject& in, const std::string& key, mode_t& mode) {
+  auto text = in.String(key, 4);
+  if (!text) return;
+  const bool octal = text->size() >= 3 && std::all_of(text->begin(), text->end(),
+                                                      [](char c) { return c >= '0' && c <= '7'; });
+  const mode_t bits = octal ? static_cast<mode_t>(std::stoul(*text, nullptr, 8)) : 0;
+  // Bits above 0777 would be setuid; for others there is no level that all users may read or write.
+  if (!octal || (bits & ~mode_t{02770}) != 0)
+    in.Problem(key, "must be an octal mode such as \"0640\" without access for others");
+  else
+    mode = bits;
+}
+
+void DecodeLevels(JsonObject& in, HostConfig& config) {
+  config.levels = {{Level::kHighlySensitive, {}}, {Level::kModeratelySensitive, {}}};
+  const Json* value = in.Any("levels");
+  if (value == nullptr) return;
+  JsonObject levels(*value, in.PointerTo("levels"));
+  for (auto& [level, ownership] : config.levels) {
+    const Json* member = levels.Any(LevelName(level));
+    if (member == nullptr) continue;
+    JsonObject entry(*member, levels.PointerTo(LevelName(level)));
+    DecodeId(entry, "owner", &FindUser, ownership.owner);
+    DecodeId(entry, "group", &FindGroup, ownership.group);
+    DecodeMode(entry, "directory_mode", ownership.directory_mode);
+    DecodeMode(entry, "file_mode", ownership.file_mode);
+    levels.Merge(entry.Finish());
+  }
+  in.Merge(levels.Finish());
+}
+
+bool IsAbsolutePath(const std::string& path) {
+  return path.size() > 1 && path[0] == '/' && IsNormalRelativePath(path.substr(1));
+}
+
+void DecodePath(JsonObject& in, const std::string& key, std::string& path) {
+  auto text = in.String(key);
+  if (!text) return;
+  if (IsAbsolutePath(*text))
+    path = *text;
+  else
+    in.Problem(key, "must be an absolute path without \"..\", \"//\" or a \"/\" at its end");
+}
+
+DatabaseConfig DecodeDatabase(const Json& value, const std::string& pointer, JsonObject& parent) {
+  JsonObject in(value, pointer);
+  DatabaseConfig database;
+  database.kind = in.RequiredString("kind", 32);
+  if (database.kind == "sqlite") {
+    if (!in.Has("path")) in.Problem("path", "is required");
+    DecodePath(in, "path", database.path);
+  } else if (database.kind == "postgresql" || database.kind == "mssql") {
+    database.host = in.RequiredString("host", 255);
+    if (in.Has("host") && database.host.empty()) in.Problem("host", "must not be empty");
+    database.port = in.Int("port", 1, 65535).value_or(database.kind == "postgresql" ? 5432 : 1433);
+    database.database = in.String("database", 128).value_or("");
+  } else if (in.Has("kind")) {
+    in.Problem("kind", "must be \"sqlite\", \"postgresql\" or \"mssql\"");
+  }
+  parent.Merge(in.Finish());
+  return database;
+}
+
+void DecodeDatabases(JsonObject& in, HostConfig& config) {
+  const Json* value = in.Any("databases");
+  if (value == nullptr) return;
+  JsonObject databases(*value, in.PointerTo("databases"));
+  if (value->is_object()) {
+    for (const auto& [name, member] : value->items()) {
+      (void)databases.Any(name);
+      if (!IsName(name)) databases.Problem(name, "is not a name");
+      config.databases[name] = DecodeDatabase(member, databases.PointerTo(name), databases);
+    }
+  }
+  in.Merge(databases.Finish());
+}
+
+void DecodePartialLimits(JsonObject& in, const std::string& key, PartialLimits& limits) {
+  const Json* value = in.Any(key);
+  if (value == nullptr) return;
+  auto decoded = DecodeLimits(*value, in.PointerTo(key));
+  if (!decoded) return in.Merge(decoded.error());
+  for (const auto& [name, number] : *decoded) limits[name] = number;
+}
+
+void DecodeHostLimits(JsonObject& in, HostConfig& config) {
+  config.default_limits = Whole(BuiltInDefaults());
+  config.maximum_limits = Whole(BuiltInMaxima());
+  const Json* value = in.Any("limits");
+  if (value == nullptr) return;
+  JsonObject limits(*value, in.PointerTo("limits"));
+  DecodePartialLimits(limits, "defaults", config.default_limits);
+  DecodePartialLimits(limits, "maxima", config.maximum_limits);
+  in.Merge(limits.Finish());
+}
+
+void DecodeRepositories(JsonObject& in, HostConfig& config) {
+  auto urls = in.Strings("allowed_repositories", 2048);
+  if (!urls) return;
+  for (size_t i = 0; i < urls->size(); ++i) {
+    auto normal = NormalRepository((*urls)[i]);
+    if (normal)
+      config.allowed_repositories.push_back(*normal);
+    else
+      in.Merge(BadInput(in.PointerTo("allowed_repositories") + "/" + std::to_string(i),
+                        "must be https://HOST/PATH, or an absolute path"));
+  }
+}
+
+void DecodeUidRange(JsonObject& in, HostConfig& config) {
+  const Json* value = in.Any("uid_range");
+  if (value == nullptr) return;
+  JsonObject range(*value, in.PointerTo("uid_range"));
+  // Below 65536 are the host's own users: a job must never run as one of them.
+  config.uid_start = static_cast<uint32_t>(range.RequiredInt("start", 65536, 0x7ffeffff));
+  config.uid_count = static_cast<uint32_t>(range.RequiredInt("count", 1, 65536));
+  in.Merge(range.Finish());
+}
+
+}  // namespace
+
+Result<HostConfig> DecodeHostConfig(const Json& value) {
+  JsonObject in(value, "");
+  HostConfig config;
+  DecodePath(in, "state", config.state);
+  DecodePath(in, "policies", config.policies);
+  DecodePath(in, "high_privacy", config.high_privacy);
+  DecodePath(in, "medium_privacy", config.medium_privacy);
+  DecodePath(in, "public_record", config.public_record);
+  config.backend = in.String("backend", 128).value_or("");
+  if (in.Has("backend") && !IsName(config.backend)) in.Problem("backend", "is not a name");
+  DecodeRepositories(in, config);
+  DecodeDatabases(in, config);
+  DecodeHostLimits(in, config);
+  DecodeLevels(in, config);
+  DecodeUidRange(in, config);
+  config.cgroup_parent = in.String("cgroup_parent", 128).value_or(config.cgroup_parent);
+  if (!IsName(config.cgroup_parent))
+    in.Problem("cgroup_parent", "must be one name, such as \"carrel\"");
+  CARREL_TRY(in.Finish());
+  return config;
+}
+
+Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& state) {
+  std::string path = file;
+  if (const char* named = ::getenv("CARREL_CONFIG"); path.empty() && named != nullptr) path = named;
+  Json document = Json::object();
+  if (!path.empty() || ::access(kDefaultConfigFile, F_OK) == 0) {
+    if (path.empty()) path = kDefaultConfigFile;
+    CARREL_ASSIGN(document, ReadJsonFile(path, 1 << 20));
+  }
+  auto config = DecodeHostConfig(document);
+  if (!config) {
+    Error error = std::move(config).error();
+    error.where = path;
+    return error;
+  }
+  if (!state.empty()) config->state = state;
+  for (auto [directory, name] : {std::pair{&config->high_privacy, "/high_privacy"},
+                                 {&config->medium_privacy, "/medium_privacy"},
+                                 {&config->public_record, "/public_record"}})
+    if (directory->empty()) *directory = config->state + name;
+  return config;
+}
+
+namespace {
+
+OrderedJson DatabaseToJson(const DatabaseConfig& database) {
+  OrderedJson json;
+  json["kind"] = database.kind;
+  if (database.kind == "sqlite") {
+    json["path"] = database.path;
+    return json;
+  }
+  json["host"] = database.host;
+  json["port"] = database.port;
+  json["database"] = database.database;
+  return json;
+}
+
+std::string Octal(mode_t mode) {
+  char text[8];
+  snprintf(text, sizeof text, "%04o", mode);
+  return text;
+}
+
+OrderedJson PartialToJson(const PartialLimits& partial) {
+  OrderedJson json = OrderedJson::object();
+  for (const auto& [name, number] : partial) {
+    if (name == "cpus")
+      json[name] = static_cast<double>(number) / 1000;
+    else
+      json[name] = number;
+  }
+  return json;
+}
+
+}  // namespace
+
+OrderedJson ToJson(const HostConfig& config) {
+  OrderedJson json;
+  json["state"] = config.state;
+  json["policies"] = config.policies;
+  json["high_privacy"] = config.high_privacy;
+  json["medium_privacy"] = config.medium_privacy;
+  json["public_record"] = config.public_record;
+  if (!config.backend.empty()) json["backend"] = config.backend;
+  json["allowed_repositories"] = config.allowed_repositories;
+  json["databases"] = OrderedJson::object();
+  for (const auto& [name, database] : config.databases)
+    json["databases"][name] = DatabaseToJson(database);
+  json["limits"] = {{"defaults", PartialToJson(config.default_limits)},
+                    {"maxima", PartialToJson(config.maximum_limits)}};
+  for (const auto& [level, ownership] : config.levels)
+    json["levels"][LevelName(level)] = {{"owner", ownership.owner},
+                                        {"group", ownership.group},
+                                        {"directory_mode", Octal(ownership.directory_mode)},
+                                        {"file_mode", Octal(ownership.file_mode)}};
+  json["uid_range"] = {{"start", config.uid_start}, {"count", config.uid_count}};
+  json["cgroup_parent"] = config.cgroup_parent;
+  return json;
+}
+
+}  // namespace carrel

@@ -1,0 +1,70 @@
+// The host's configuration: /etc/carrel/carrel.json, --config FILE or CARREL_CONFIG. What is the
+// same for all hosts, and public, is policy (policy.h) instead.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "policy/level.h"
+#include "policy/limits.h"
+
+namespace carrel {
+
+inline constexpr const char* kDefaultConfigFile = "/etc/carrel/carrel.json";
+
+/// A database that a grant can name. Only sqlite can be reached without the gateway.
+struct DatabaseConfig {
+  std::string kind;  ///< "sqlite", "postgresql" or "mssql"
+  std::string path;  ///< sqlite: absolute host path of the file
+  std::string host;  ///< others
+  int64_t port = 0;
+  std::string database;
+};
+
+/// Owner, group and modes of everything that carrel writes at one level.
+struct LevelOwnership {
+  uid_t owner = 0;
+  gid_t group = 0;
+  mode_t directory_mode = 0750;
+  mode_t file_mode = 0640;
+};
+
+struct HostConfig {
+  std::string state = "/var/lib/carrel";  ///< everything of carrel's own
+  std::string policies = "/etc/carrel/policies";
+  std::string high_privacy;                       ///< default: <state>/high_privacy
+  std::string medium_privacy;                     ///< default: <state>/medium_privacy
+  std::string public_record;                      ///< default: <state>/public_record
+  std::string backend;                            ///< OPENSAFELY_BACKEND; empty: the job's own
+  std::vector<std::string> allowed_repositories;  ///< normal prefixes (repository.h)
+  std::map<std::string, DatabaseConfig> databases;
+  PartialLimits default_limits;            ///< where policy and job say nothing
+  PartialLimits maximum_limits;            ///< no job gets more
+  std::map<Level, LevelOwnership> levels;  ///< has both levels
+  /// Unprivileged host ids for jobs. 0x70000000 is above what systemd-nspawn takes for containers
+  /// (0x00080000 to 0x6fffffff) and what useradd gives users in /etc/subuid (from 100000 on), and
+  /// below the ids that are signed-negative.
+  uint32_t uid_start = 1879048192;
+  uint32_t uid_count = 4096;
+  std::string cgroup_parent = "carrel";  ///< one component below each hierarchy's root
+};
+
+/// All problems at once, each with its JSON pointer (kBadInput). Names of owners and groups are
+/// looked up in /etc/passwd and /etc/group (no NSS: a static program loads no plug-in); ids from
+/// elsewhere are given as numbers.
+Result<HostConfig> DecodeHostConfig(const Json& value);
+
+/// `file`, or where that is empty CARREL_CONFIG, or /etc/carrel/carrel.json; when nothing is named
+/// and the last does not exist, the defaults. `state`, when not empty, replaces the
+/// configuration's.
+Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& state = "");
+
+OrderedJson ToJson(const HostConfig& config);
+
+}  // namespace carrel

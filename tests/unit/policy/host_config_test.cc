@@ -1,0 +1,135 @@
+#include "policy/host_config.h"
+
+#include <gtest/gtest.h>
+
+#include "support/schema.h"
+
+namespace carrel {
+namespace {
+
+TEST(HostConfig, AnEmptyDocumentIsTheDefaults) {
+  auto config = DecodeHostConfig(Json::object());
+  ASSERT_TRUE(config.has_value()) << config.error().ToString();
+  EXPECT_EQ(config->state, "/var/lib/carrel");
+  EXPECT_EQ(config->uid_start, 0x70000000u);
+  EXPECT_EQ(config->uid_count, 4096u);
+  EXPECT_EQ(config->cgroup_parent, "carrel");
+  EXPECT_EQ(config->default_limits.at("memory"), 4ull << 30);
+  EXPECT_EQ(config->default_limits.size(), LimitMembers().size());
+  EXPECT_EQ(config->maximum_limits.size(), LimitMembers().size());
+  for (const auto& [name, number] : config->default_limits)
+    EXPECT_LE(number, config->maximum_limits.at(name)) << name;
+  ASSERT_EQ(config->levels.size(), 2u);
+  EXPECT_EQ(config->levels.at(Level::kHighlySensitive).file_mode, 0640u);
+  EXPECT_TRUE(config->allowed_repositories.empty());
+  EXPECT_TRUE(config->databases.empty());
+}
+
+TEST(HostConfig, NamesOfOwnersAreResolved) {
+  auto config = DecodeHostConfig(Json::parse(R"({"levels": {"moderately_sensitive":
+      {"owner": "daemon", "group": "adm", "directory_mode": "2750", "file_mode": "0440"}}})"));
+  ASSERT_TRUE(config.has_value()) << config.error().ToString();
+  const LevelOwnership& level4 = config->levels.at(Level::kModeratelySensitive);
+  EXPECT_EQ(level4.owner, 1u);
+  EXPECT_EQ(level4.group, 4u);
+  EXPECT_EQ(level4.directory_mode, 02750u);
+  EXPECT_EQ(level4.file_mode, 0440u);
+  auto missing = DecodeHostConfig(
+      Json::parse(R"({"levels": {"highly_sensitive": {"group": "nobody-here"}}})"));
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_NE(missing.error().ToString().find(
+                "/levels/highly_sensitive/group: there is no \"nobody-here\" on this host"),
+            std::string::npos);
+}
+
+TEST(HostConfig, AllProblemsAtOnce) {
+  auto config = DecodeHostConfig(Json::parse(R"({"state": "relative", "backend": 3, "x": 1,
+      "limits": {"defaults": {"memory": "lots"}}})"));
+  ASSERT_FALSE(config.has_value());
+  for (const char* expected : {"/state: must be an absolute", "/backend: must be a string",
+                               "/x: unknown key", "/limits/defaults/memory: must be bytes"})
+    EXPECT_NE(config.error().ToString().find(expected), std::string::npos)
+        << expected << " in " << config.error().ToString();
+}
+
+TEST(HostConfig, WhatItPrintsDecodesToTheSame) {
+  auto config = DecodeHostConfig(Json::parse(R"({"high_privacy": "/srv/high",
+      "medium_privacy": "/srv/medium", "public_record": "/srv/public", "backend": "test",
+      "allowed_repositories": ["https://github.com/opensafely/", "file:///srv/repos"],
+      "databases": {"default": {"kind": "sqlite", "path": "/srv/db.sqlite"},
+                    "full": {"kind": "mssql", "host": "db.example"}}})"));
+  ASSERT_TRUE(config.has_value()) << config.error().ToString();
+  EXPECT_EQ(config->allowed_repositories,
+            (std::vector<std::string>{"https://github.com/opensafely", "/srv/repos"}));
+  EXPECT_EQ(config->databases.at("full").port, 1433);
+  const OrderedJson printed = ToJson(*config);
+  auto again = DecodeHostConfig(Json::parse(printed.dump()));
+  ASSERT_TRUE(again.has_value()) << again.error().ToString();
+  EXPECT_EQ(ToJson(*again), printed);
+}
+
+struct Document {
+  const char* json;
+  bool good;
+};
+
+class HostConfigSchema : public ::testing::TestWithParam<Document> {};
+
+TEST_P(HostConfigSchema, AgreesWithTheDecoder) {
+  testing_support::JsonSchema schema("carrel-config.schema.json");
+  const Json document = Json::parse(GetParam().json);
+  auto decoded = DecodeHostConfig(document);
+  EXPECT_EQ(decoded.has_value(), GetParam().good)
+      << GetParam().json << (decoded ? "" : decoded.error().ToString());
+  const std::string problems = schema.Problems(document);
+  EXPECT_EQ(problems.empty(), GetParam().good) << GetParam().json << "\n" << problems;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Documents, HostConfigSchema,
+    ::testing::Values(
+        Document{"{}", true}, Document{"[]", false}, Document{R"({"unknown": 1})", false},
+        Document{R"({"state": "/srv/carrel"})", true}, Document{R"({"state": "srv"})", false},
+        Document{R"({"state": "/srv/../etc"})", false}, Document{R"({"state": "/srv//x"})", false},
+        Document{R"({"state": "/srv/"})", false}, Document{R"({"state": 3})", false},
+        Document{R"({"backend": "tpp"})", true}, Document{R"({"backend": "a/b"})", false},
+        Document{R"({"allowed_repositories": ["https://github.com/opensafely"]})", true},
+        Document{R"({"allowed_repositories": ["/srv/repos", "file:///srv/x"]})", true},
+        Document{R"({"allowed_repositories": ["http://github.com/x"]})", false},
+        Document{R"({"allowed_repositories": ["ext::sh -c id"]})", false},
+        Document{R"({"allowed_repositories": ["--upload-pack=x"]})", false},
+        Document{R"({"allowed_repositories": ["https://user@host/x"]})", false},
+        Document{R"({"allowed_repositories": "https://github.com/x"})", false},
+        Document{R"({"databases": {"default": {"kind": "sqlite", "path": "/d.sqlite"}}})", true},
+        Document{R"({"databases": {"default": {"kind": "sqlite"}}})", false},
+        Document{R"({"databases": {"default": {"kind": "sqlite", "path": "d"}}})", false},
+        Document{R"({"databases": {"d": {"kind": "postgresql", "host": "h", "port": 5}}})", true},
+        Document{R"({"databases": {"d": {"kind": "mssql", "host": "h"}}})", true},
+        Document{R"({"databases": {"d": {"kind": "mssql", "path": "/h"}}})", false},
+        Document{R"({"databases": {"d": {"kind": "oracle", "host": "h"}}})", false},
+        Document{R"({"databases": {"d": {"kind": "postgresql", "host": "h", "port": 0}}})", false},
+        Document{R"({"databases": {"a/b": {"kind": "sqlite", "path": "/d"}}})", false},
+        Document{R"({"limits": {"defaults": {"memory": "4G", "cpus": "0.5"}}})", true},
+        Document{R"({"limits": {"maxima": {"memory": 1073741824, "cpus": 8}}})", true},
+        Document{R"({"limits": {"defaults": {"memory": "4X"}}})", false},
+        Document{R"({"limits": {"defaults": {"cpus": "-1"}}})", false},
+        Document{R"({"limits": {"defaults": {"pids": "12"}}})", false},
+        Document{R"({"limits": {"defaults": {"swap": 1}}})", false},
+        Document{R"({"limits": {"memory": "4G"}})", false},
+        Document{R"({"levels": {"highly_sensitive": {"owner": 0, "group": "root",
+                     "directory_mode": "0750", "file_mode": "640"}}})",
+                 true},
+        Document{R"({"levels": {"highly_sensitive": {"file_mode": "0644"}}})", false},
+        Document{R"({"levels": {"highly_sensitive": {"file_mode": "4750"}}})", false},
+        Document{R"({"levels": {"highly_sensitive": {"file_mode": 640}}})", false},
+        Document{R"({"levels": {"highly_sensitive": {"owner": -1}}})", false},
+        Document{R"({"levels": {"highly_sensitive": {"owner": 4294967295}}})", false},
+        Document{R"({"levels": {"secret": {}}})", false},
+        Document{R"({"uid_range": {"start": 1879048192, "count": 4096}})", true},
+        Document{R"({"uid_range": {"start": 0, "count": 4096}})", false},
+        Document{R"({"uid_range": {"start": 100000}})", false},
+        Document{R"({"cgroup_parent": "carrel"})", true},
+        Document{R"({"cgroup_parent": "../x"})", false}));
+
+}  // namespace
+}  // namespace carrel
