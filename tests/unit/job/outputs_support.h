@@ -1,0 +1,60 @@
+// What the tests of outputs share: a directory on a real file system, and files in it.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/fs.h"
+
+namespace carrel::outputs_testing {
+
+/// A directory under /var/tmp that is removed with all below it.
+class TempDir {
+ public:
+  TempDir() {
+    char name[] = "/var/tmp/carrel-outputs-XXXXXX";
+    if (::mkdtemp(name) == nullptr) abort();
+    path_ = name;
+    fd_ = *OpenPath(path_, O_RDONLY | O_DIRECTORY);
+  }
+  ~TempDir() {
+    auto parent = OpenPath("/var/tmp", O_RDONLY | O_DIRECTORY);
+    EXPECT_TRUE(parent && RemoveTree(parent->get(), path_.substr(9))) << path_;
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+
+  const std::string& path() const { return path_; }
+  int fd() const { return fd_.get(); }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+  /// Writes a file with its directories.
+  void Write(const std::string& name, std::string_view text) const {
+    const size_t slash = name.rfind('/');
+    if (slash != std::string::npos) {
+      ASSERT_TRUE(MakeDirsBeneath(fd(), name.substr(0, slash), 0755).has_value()) << name;
+    }
+    auto file = OpenPath(path_ + "/" + name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    ASSERT_TRUE(file.has_value()) << file.error().ToString();
+    ASSERT_TRUE(WriteAll(file->get(), text).has_value());
+  }
+  std::string Read(const std::string& name) const {
+    auto text = ReadFile(path_ + "/" + name, 256u << 20);
+    return text ? *text : "(" + text.error().ToString() + ")";
+  }
+  bool Exists(const std::string& name) const {
+    struct stat info {};
+    return ::lstat((path_ + "/" + name).c_str(), &info) == 0;
+  }
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+};
+
+}  // namespace carrel::outputs_testing
