@@ -1,7 +1,269 @@
+// `carrel image ...`: the image store from the command line. Images are public data: everything
+// that is printed of them may be hostile, and is escaped.
+#include <cinttypes>
+#include <cstdio>
+
 #include "cli/command.h"
+#include "image/image_store.h"
+#include "image/names.h"
 
 namespace carrel {
+namespace {
 
-int ImageCommand(int, char**) { return PrintError(Fault("image", "not there yet")); }
+/// What every subcommand takes.
+struct Common {
+  std::string state = kDefaultState;
+  bool json = false;
+};
+
+void AddCommon(CLI::App& app, Common& common, bool json) {
+  app.add_option("--state", common.state, "where carrel keeps its own")->capture_default_str();
+  if (json) app.add_flag("--json", common.json, "print JSON");
+}
+
+std::string Megabytes(uint64_t bytes) {
+  char text[32];
+  snprintf(text, sizeof text, "%.1f", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+OrderedJson ToJson(const Image& image) {
+  return {{"digest", image.digest},
+          {"config_digest", image.config_digest},
+          {"names", image.names},
+          {"rootfs", image.rootfs},
+          {"tree_digest", image.tree_digest},
+          {"bytes", image.bytes},
+          {"entries", image.entries},
+          {"layers", image.layers},
+          {"imported", image.imported},
+          {"created", image.config.created},
+          {"entrypoint", image.config.entrypoint},
+          {"cmd", image.config.cmd},
+          {"env", image.config.env},
+          {"working_dir", image.config.working_dir},
+          {"labels", image.config.labels},
+          {"stripped_setuid", image.weakened.stripped_setuid},
+          {"dropped_nodes", image.weakened.dropped_nodes}};
+}
+
+// JSON text without a byte that a terminal or a line reader could mistake.
+void PrintJson(const OrderedJson& value) { printf("%s\n", value.dump(2, ' ', true).c_str()); }
+
+std::string Words(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + PrintableName(word);
+  return text;
+}
+
+// "label  text", cut into lines of 80 columns.
+void PrintField(const char* label, const std::string& text) {
+  constexpr size_t kWidth = 80 - 13;
+  for (size_t start = 0; start == 0 || start < text.size(); start += kWidth)
+    printf("%-12s %s\n", start == 0 ? label : "", text.substr(start, kWidth).c_str());
+}
+
+void PrintImage(const Image& image) {
+  for (const std::string& name : image.names) PrintField("name", name);
+  PrintField("digest", image.digest);
+  PrintField("image id", image.config_digest);
+  PrintField("tree digest", image.tree_digest);
+  PrintField("rootfs", PrintableName(image.rootfs));
+  PrintField("size", Megabytes(image.bytes) + " MB, " + std::to_string(image.entries) +
+                         " paths, from " + std::to_string(image.layers) + " layers");
+  PrintField("created", PrintableName(image.config.created));
+  PrintField("imported", image.imported);
+  PrintField("entrypoint", Words(image.config.entrypoint));
+  PrintField("command", Words(image.config.cmd));
+  for (const auto& [name, value] : image.config.env)
+    PrintField("environment", PrintableName(name + "=" + value));
+  for (const auto& [name, value] : image.config.labels)
+    PrintField("label", PrintableName(name + "=" + value));
+  for (const std::string& path : image.weakened.stripped_setuid)
+    PrintField("stripped", "setuid: " + path);
+  for (const std::string& path : image.weakened.dropped_nodes)
+    PrintField("left out", "device node: " + path);
+}
+
+int ImportImageCommand(int argc, char** argv) {
+  CLI::App app("import an OCI layout (directory or tar) or a docker-archive",
+               "carrel image import");
+  Common common;
+  ImportOptions options;
+  std::string path;
+  AddCommon(app, common, true);
+  app.add_option("PATH", path, "what to import")->required();
+  app.add_option("--name", options.name, "NAME:TAG, instead of the names in it");
+  app.add_option("--ref", options.ref, "which image, when there are several in it");
+  app.add_flag("--strip-setuid", options.strip_setuid,
+               "take setuid, setgid and file capabilities off its programs");
+  app.add_flag("--drop-device-nodes", options.drop_device_nodes,
+               "leave out its device nodes and FIFOs");
+  app.add_option("--max-bytes", options.max_bytes, "refuse what unpacks to more")
+      ->capture_default_str();
+  app.add_option("--max-entries", options.max_entries, "refuse what has more files")
+      ->capture_default_str();
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto store = ImageStore::Open(common.state);
+  if (!store) return PrintError(store.error());
+  auto image = store->Import(path, options);
+  if (!image) return PrintError(image.error());
+  if (common.json)
+    PrintJson(ToJson(*image));
+  else
+    PrintImage(*image);
+  return 0;
+}
+
+int ListCommand(int argc, char** argv) {
+  CLI::App app("list the images", "carrel image list");
+  Common common;
+  AddCommon(app, common, true);
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto store = ImageStore::Open(common.state);
+  if (!store) return PrintError(store.error());
+  auto images = store->List();
+  if (!images) return PrintError(images.error());
+  if (common.json) {
+    OrderedJson list = OrderedJson::array();
+    for (const Image& image : *images) list.push_back(ToJson(image));
+    PrintJson(list);
+    return 0;
+  }
+  printf("%-30s %-12s %6s %10s %s\n", "NAME", "DIGEST", "LAYERS", "MB", "IMPORTED");
+  for (const Image& image : *images) {
+    std::vector<std::string> names = image.names;
+    if (names.empty()) names.push_back("-");
+    for (std::string name : names) {
+      if (name.size() > 30) name = ".." + name.substr(name.size() - 28);
+      printf("%-30s %-12s %6zu %10s %.10s\n", name.c_str(), image.digest.substr(7, 12).c_str(),
+             image.layers, Megabytes(image.bytes).c_str(), image.imported.c_str());
+    }
+  }
+  return 0;
+}
+
+int InspectCommand(int argc, char** argv) {
+  CLI::App app("show one image", "carrel image inspect");
+  Common common;
+  std::string reference;
+  AddCommon(app, common, true);
+  app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto store = ImageStore::Open(common.state);
+  if (!store) return PrintError(store.error());
+  auto image = store->Resolve(reference);
+  if (!image) return PrintError(image.error());
+  if (common.json)
+    PrintJson(ToJson(*image));
+  else
+    PrintImage(*image);
+  return 0;
+}
+
+// One image's findings; the number of them, or an error.
+Result<size_t> VerifyOne(const ImageStore& store, const std::string& reference, bool json,
+                         OrderedJson& report) {
+  CARREL_ASSIGN(auto findings, store.Verify(reference));
+  report.push_back({{"image", reference}, {"findings", findings}});
+  if (json) return findings.size();
+  printf("%s: %s\n", reference.c_str(), findings.empty() ? "whole" : "DAMAGED");
+  for (const std::string& finding : findings) printf("  %s\n", finding.c_str());
+  return findings.size();
+}
+
+int VerifyCommand(int argc, char** argv) {
+  CLI::App app("recompute every digest; exit status 1 when something differs",
+               "carrel image verify");
+  Common common;
+  std::string reference;
+  bool all = false;
+  AddCommon(app, common, true);
+  auto* one = app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST");
+  app.add_flag("--all", all, "every image of the store")->excludes(one);
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!all && reference.empty())
+    return PrintError(BadInput("image verify", "which image?", "Name one, or --all"));
+  auto store = ImageStore::Open(common.state);
+  if (!store) return PrintError(store.error());
+  std::vector<std::string> references = {reference};
+  if (all) {
+    auto images = store->List();
+    if (!images) return PrintError(images.error());
+    references.clear();
+    for (const Image& image : *images) references.push_back(image.digest);
+  }
+  size_t count = 0;
+  OrderedJson report = OrderedJson::array();
+  for (const std::string& each : references) {
+    auto findings = VerifyOne(*store, each, common.json, report);
+    if (!findings) return PrintError(findings.error());
+    count += *findings;
+  }
+  if (common.json) PrintJson(report);
+  return count == 0 ? 0 : 1;
+}
+
+int RemoveCommand(int argc, char** argv) {
+  CLI::App app("remove a name; with the last one, or a digest, the image", "carrel image remove");
+  Common common;
+  std::string reference;
+  AddCommon(app, common, false);
+  app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto store = ImageStore::Open(common.state);
+  if (!store) return PrintError(store.error());
+  auto removed = store->Remove(reference);
+  return removed ? 0 : PrintError(removed.error());
+}
+
+int TagCommand(int argc, char** argv) {
+  CLI::App app("give an image another name", "carrel image tag");
+  Common common;
+  std::string reference, name;
+  AddCommon(app, common, false);
+  app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
+  app.add_option("NAME", name, "NAME:TAG")->required();
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto store = ImageStore::Open(common.state);
+  if (!store) return PrintError(store.error());
+  auto tagged = store->Tag(reference, name);
+  return tagged ? 0 : PrintError(tagged.error());
+}
+
+constexpr Command kSubcommands[] = {
+    {"import", "import an OCI layout or a docker-archive", &ImportImageCommand},
+    {"list", "list the images", &ListCommand},
+    {"inspect", "show one image", &InspectCommand},
+    {"verify", "recompute every digest of an image", &VerifyCommand},
+    {"remove", "remove a name, or an image", &RemoveCommand},
+    {"tag", "give an image another name", &TagCommand},
+};
+
+void PrintUsage(FILE* out) {
+  fprintf(out, "usage: carrel image SUBCOMMAND ...\n\n");
+  for (const Command& command : kSubcommands)
+    fprintf(out, "  %-8s %s\n", command.name, command.summary);
+  fprintf(out, "\n`carrel image SUBCOMMAND --help` lists its options.\n");
+}
+
+}  // namespace
+
+int ImageCommand(int argc, char** argv) {
+  const std::string name = argc >= 2 ? argv[1] : "";
+  for (const Command& command : kSubcommands)
+    if (name == command.name) return command.run(argc - 1, argv + 1);
+  const bool help = name == "--help" || name == "-h";
+  if (!help && !name.empty())
+    fprintf(stderr, "carrel: unknown subcommand image %s\n", PrintableName(name).c_str());
+  PrintUsage(help ? stdout : stderr);
+  return help ? 0 : static_cast<int>(ErrorKind::kBadInput);
+}
 
 }  // namespace carrel

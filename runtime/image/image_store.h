@@ -1,4 +1,8 @@
 // The image store: what was imported, by digest, each as one read-only root filesystem.
+//
+//   auto store = ImageStore::Open("/var/lib/carrel");
+//   auto image = store->Resolve("python:v2");
+//   auto rootfs = store->Hold(*image);   // keep it open while a job runs in it
 #pragma once
 
 #include <map>
@@ -8,6 +12,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "image/import_options.h"
 
 namespace carrel {
 
@@ -26,9 +31,13 @@ struct Image {
   std::string config_digest;       ///< "sha256:..." of the configuration: docker's image id
   std::vector<std::string> names;  ///< "python:v2"
   ImageConfig config;
-  std::string rootfs;  ///< host path of the flattened tree; never written after import
-  uint64_t bytes = 0;  ///< apparent size of the tree
+  std::string rootfs;       ///< host path of the flattened tree; never written after import
+  std::string tree_digest;  ///< "sha256:..." of the listing of the tree (tree.h)
+  uint64_t bytes = 0;       ///< apparent size of the tree
+  uint64_t entries = 0;     ///< paths in the tree
   size_t layers = 0;
+  std::string imported;  ///< RFC 3339
+  Weakened weakened;     ///< what the import was told to take away
 };
 
 class ImageStore {
@@ -38,13 +47,18 @@ class ImageStore {
   static Result<ImageStore> Open(const std::string& state_dir);
 
   /// Imports an OCI layout (directory or tar) or a docker-archive under `name` ("" keeps the names
-  /// in it). Safe to call from several processes at once.
+  /// in it). Safe to call from several processes at once. kBadInput for a corrupt or hostile image.
+  /// A name that another image has moves to this one.
   Result<Image> Import(const std::string& path, const std::string& name);
+  Result<Image> Import(const std::string& path, const ImportOptions& options);
 
   /// By "name:tag", "name" (":latest" is not assumed: the one tag, or an error that lists them),
   /// manifest digest or config digest ("sha256:..."). kBadInput when there is none. Fast: one small
   /// file is read; the tree is not verified (see Verify).
   Result<Image> Resolve(const std::string& reference) const;
+
+  /// Opens the image's rootfs and keeps it from Remove while the descriptor is open.
+  Result<UniqueFd> Hold(const Image& image) const;
 
   Result<std::vector<Image>> List() const;
 
@@ -54,12 +68,19 @@ class ImageStore {
 
   Result<void> Tag(const std::string& reference, const std::string& name);
 
-  /// Removes a name; with the last name, or a digest, the image and what only it used.
+  /// Removes a name; with the last name, or a digest, the image and what only it used. kRefused
+  /// while a job holds it.
   Result<void> Remove(const std::string& reference);
 
  private:
   explicit ImageStore(std::string root) : root_(std::move(root)) {}
-  std::string root_;
+
+  Result<Image> ReadImage(int root, const std::string& hex) const;
+  Result<std::string> FindHex(int root, const std::string& reference) const;
+  Result<std::string> FindByBareName(int root, const std::string& name) const;
+  Result<void> RemoveImage(int root, const Image& image);
+
+  std::string root_;  // "<state>/images"
 };
 
 }  // namespace carrel

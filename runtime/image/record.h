@@ -1,0 +1,17 @@
+// What the store knows of one image: a small file, read in the start path.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "image/image_store.h"
+
+namespace carrel {
+
+/// JSON text of everything in the image but its names and its rootfs, which depend on the store.
+std::string EncodeRecord(const Image& image);
+
+/// Strict: kFault for anything else than EncodeRecord has made.
+Result<Image> DecodeRecord(const std::string& text, const std::string& where);
+
+}  // namespace carrel
