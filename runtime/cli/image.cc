@@ -56,27 +56,28 @@ std::string Words(const std::vector<std::string>& words) {
   return text;
 }
 
-// "label  text", cut into lines of 80 columns.
+// "label    text", cut into lines of 80 columns: a digest fits on one.
 void PrintField(const char* label, const std::string& text) {
-  constexpr size_t kWidth = 80 - 13;
-  for (size_t start = 0; start == 0 || start < text.size(); start += kWidth)
-    printf("%-12s %s\n", start == 0 ? label : "", text.substr(start, kWidth).c_str());
+  constexpr size_t kWidth = 80 - 9;
+  for (size_t start = 0; start < text.size(); start += kWidth)
+    printf("%-8s %s\n", start == 0 ? label : "", text.substr(start, kWidth).c_str());
 }
 
 void PrintImage(const Image& image) {
   for (const std::string& name : image.names) PrintField("name", name);
   PrintField("digest", image.digest);
   PrintField("image id", image.config_digest);
-  PrintField("tree digest", image.tree_digest);
+  PrintField("tree", image.tree_digest);
   PrintField("rootfs", PrintableName(image.rootfs));
   PrintField("size", Megabytes(image.bytes) + " MB, " + std::to_string(image.entries) +
-                         " paths, from " + std::to_string(image.layers) + " layers");
+                         " paths, from " + std::to_string(image.layers) +
+                         (image.layers == 1 ? " layer" : " layers"));
   PrintField("created", PrintableName(image.config.created));
   PrintField("imported", image.imported);
-  PrintField("entrypoint", Words(image.config.entrypoint));
+  PrintField("entry", Words(image.config.entrypoint));
   PrintField("command", Words(image.config.cmd));
   for (const auto& [name, value] : image.config.env)
-    PrintField("environment", PrintableName(name + "=" + value));
+    PrintField("env", PrintableName(name + "=" + value));
   for (const auto& [name, value] : image.config.labels)
     PrintField("label", PrintableName(name + "=" + value));
   for (const std::string& path : image.weakened.stripped_setuid)

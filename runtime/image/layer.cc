@@ -44,6 +44,18 @@ std::pair<std::string, std::string> SplitLast(const std::string& path) {
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
+// What base/fs says of a path holds its bytes; backslashes are of PrintableName's making.
+std::string Escaped(const std::string& text) {
+  std::string escaped;
+  for (char c : text) escaped += c == '\\' ? std::string(1, c) : PrintableName({&c, 1});
+  return escaped;
+}
+
+Error InTheWay(const std::string& path) {
+  return BadInput(PrintableName(path), "a link or a file where a directory is needed",
+                  "Entries are never put through links");
+}
+
 std::string Join(const std::string& parent, const std::string& name) {
   return parent.empty() ? name : parent + "/" + name;
 }
@@ -81,7 +93,7 @@ Result<std::string> LayerApplier::Apply(int fd, Compression compression, const s
     if (!applied) {
       Error error = std::move(applied).error();
       if (error.where != where)
-        error.where = where + (error.where.empty() ? "" : ": " + error.where);
+        error.where = where + (error.where.empty() ? "" : ": " + Escaped(error.where));
       return error;
     }
   }
@@ -116,6 +128,8 @@ Result<void> LayerApplier::Note(const std::string& path, bool directory) {
   if (parent.empty()) return {};
   if (parent.starts_with(kWhiteout) || parent.find("/.wh.") != std::string::npos)
     return BadInput(PrintableName(path), "a whiteout's name is used as a directory");
+  const auto above = present_.find(parent);
+  if (above != present_.end() && !above->second) return InTheWay(parent);
   return Note(parent, true);
 }
 
@@ -124,9 +138,7 @@ Result<UniqueFd> LayerApplier::OpenParent(const std::string& path) {
   if (!opened && opened.error().code == ENOENT) opened = MakeDirsBeneath(tree_, path, 0755);
   if (opened) return opened;
   const int code = opened.error().code;
-  if (code == ELOOP || code == ENOTDIR || code == EXDEV)
-    return BadInput(PrintableName(path), "a link or a file where a directory is needed",
-                    "Entries are never put through links");
+  if (code == ELOOP || code == ENOTDIR || code == EXDEV) return InTheWay(path);
   return opened;
 }
 
@@ -207,6 +219,11 @@ Result<void> LayerApplier::MakeSymlink(int parent, const Entry& entry, const std
   if (target.empty() || target.size() > 4095) return BadInput("", "a link to nothing or too far");
   CARREL_TRY(ClearPlace(parent, entry, false));
   if (::symlinkat(target.c_str(), parent, entry.name.c_str()) != 0) return SysFault("", "symlink");
+  const FileMeta meta = MetaOf(entry.raw);
+  const timespec when{meta.mtime, static_cast<long>(meta.mtime_ns)};
+  const timespec times[2] = {when, when};
+  if (::utimensat(parent, entry.name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+    return SysFault("", "utimensat");
   return {};
 }
 
