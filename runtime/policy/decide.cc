@@ -1,0 +1,452 @@
+#include "policy/decide.h"
+
+#include <algorithm>
+
+#include "policy/arguments.h"
+#include "policy/names.h"
+#include "policy/repository.h"
+
+namespace carrel {
+namespace {
+
+// Variables that carrel, the gateway or the loader inside own. A job that sets one would choose its
+// own database, credentials or library.
+bool IsReservedVariable(const std::string& name) {
+  static const std::set<std::string> kReserved = {"DATABASE_URL",
+                                                  "TEMP_DATABASE_NAME",
+                                                  "PRESTO_TLS_CERT",
+                                                  "PRESTO_TLS_KEY",
+                                                  "HOME",
+                                                  "PATH",
+                                                  "EMIS_ORGANISATION_HASH",
+                                                  "EHRQL_ISOLATE_USER_CODE",
+                                                  "GCONV_PATH",
+                                                  "LOCPATH",
+                                                  "GLIBC_TUNABLES",
+                                                  "MALLOC_TRACE",
+                                                  "RESOLV_HOST_CONF"};
+  return kReserved.contains(name) || name.starts_with("LD_") || name.starts_with("CARREL_");
+}
+
+class Decider {
+ public:
+  Decider(const JobRequest& request, const Policy& policy, const HostConfig& host, int64_t now_ns)
+      : request_(request), policy_(policy), host_(host), now_ns_(now_ns) {}
+
+  Decision Run() {
+    CheckRepository();
+    FindTool();
+    FindProject();
+    CheckUser();
+    if (tool_ != nullptr) {
+      FindCommand();
+      CheckListing();
+      CheckArguments();
+      CheckImageDigest();
+    }
+    DecideDatabase();
+    DecidePermissions();
+    DecideOptOuts();
+    CheckLevels();
+    DecideLevel4();
+    DecideLimits();
+    DecideSandbox();
+    DecideEnvironment();
+    return Finish();
+  }
+
+ private:
+  void Refuse(const std::string& reason) { refusals_.push_back(reason); }
+  void Note(const std::string& part, const std::string& entry, const std::string& reason) {
+    decision_.decided_by[part] = entry;
+    notes_.push_back(reason);
+  }
+
+  void CheckRepository() {
+    auto allowed = RequireAllowedRepository(request_.repo_url, host_.allowed_repositories);
+    if (!allowed) Refuse(allowed.error().ToString());
+    reusable_action_ =
+        !request_.study_repo_url.empty() &&
+        (request_.repo_url != request_.study_repo_url ||
+         (!request_.study_commit.empty() && request_.commit != request_.study_commit));
+  }
+
+  void FindTool() {
+    auto image = ParseImageReference(request_.image);
+    if (!image) return Refuse("the image \"" + request_.image + "\" is not name:tag");
+    for (const auto& [name, tool] : policy_.tools) {
+      if (std::find(tool.images.begin(), tool.images.end(), image->name) == tool.images.end())
+        continue;
+      if (!tool.versions.contains(image->tag))
+        return Refuse("version " + image->tag + " of " + name + " is not listed (" + tool.entry +
+                      "/versions)");
+      tool_ = &tool;
+      tag_ = image->tag;
+      decision_.tool = name;
+      return Note("tool", tool.entry, "the image " + request_.image + " is the tool " + name);
+    }
+    Refuse("the image \"" + image->name + "\" belongs to no tool (tools.json)");
+  }
+
+  void FindProject() {
+    auto mapped = policy_.workspace_projects.find(request_.workspace);
+    const bool listed = mapped != policy_.workspace_projects.end();
+    if (request_.project.empty() && !listed)
+      return Refuse("the workspace \"" + request_.workspace +
+                    "\" belongs to no project (projects.json), and the job names none");
+    const Project* project =
+        policy_.FindProject(request_.project.empty() ? mapped->second : request_.project);
+    if (project == nullptr)
+      return Refuse("the project \"" + request_.project + "\" is not in projects.json");
+    if (listed && mapped->second != project->id)
+      return Refuse("the workspace \"" + request_.workspace + "\" belongs to the project " +
+                    mapped->second + ", not to " + project->id);
+    if (!listed && !project->accepts_unlisted_workspaces)
+      return Refuse("the workspace \"" + request_.workspace + "\" is not one of the project " +
+                    project->id + " (" + project->entry + "/workspaces)");
+    project_ = project;
+    decision_.project = project->id;
+    decision_.project_kind = project->kind;
+    Note("project", project->entry,
+         "the workspace " + request_.workspace + " belongs to the project " + project->id + " (" +
+             project->kind + ")");
+  }
+
+  // The agent is trusted to say who asks; what that role may start is the policy's.
+  void CheckUser() {
+    if (project_ == nullptr) return;
+    auto listed = policy_.users.find(request_.user);
+    std::set<std::string> roles;
+    if (listed != policy_.users.end())
+      roles = listed->second;
+    else if (!policy_.unlisted_users_are.empty())
+      roles = {policy_.unlisted_users_are};
+    std::string names;
+    for (const std::string& name : roles) {
+      names += (names.empty() ? "" : ", ") + name;
+      auto role = policy_.roles.find(name);
+      if (role == policy_.roles.end() || !role->second.starts.contains(project_->kind)) continue;
+      decision_.role = name;
+      return Note("role", role->second.entry,
+                  "as " + name + " the user may start jobs of " + project_->kind + " projects");
+    }
+    Refuse("the user \"" + request_.user + "\" (" + (names.empty() ? "no role" : names) +
+           ") may not start jobs of " + project_->kind + " projects (roles.json)");
+  }
+
+  void FindCommand() {
+    const std::string first = request_.args.empty() ? "" : request_.args[0];
+    auto found = tool_->commands.find(first);
+    if (found != tool_->commands.end()) {
+      decision_.command = first;
+      rule_ = &found->second;
+    } else if (tool_->any_command) {
+      rule_ = &*tool_->any_command;
+    } else {
+      return Refuse("\"" + first + "\" is not a command of " + tool_->name +
+                    " (its first argument, exactly as " + tool_->entry + "/commands has it)");
+    }
+    decision_.decided_by["command"] = rule_->entry;
+  }
+
+  void CheckListing() {
+    if (tool_->requires_listing.empty() || project_ == nullptr) return;
+    const Grant* grant = policy_.FindGrant(tool_->requires_listing, project_->id, now_ns_);
+    if (grant == nullptr)
+      return Refuse(tool_->name + " is for projects listed in permissions/" +
+                    tool_->requires_listing + ".json; " + project_->id +
+                    " is not there (or no longer)");
+    Note("listing", grant->entry, project_->id + " may use " + tool_->name + ": " + grant->reason);
+  }
+
+  void CheckArguments() {
+    if (auto refused = FindRefusedArgument(request_.args, tool_->refused_arguments))
+      Refuse("the argument \"" + *refused + "\" is not for a job to give (" + tool_->entry +
+             "/refused_arguments)");
+    for (const PreflightRule& rule : tool_->preflight) {
+      auto file = FindOnlyPositional(request_.args, rule.options_with_value);
+      if (file)
+        decision_.preflight.push_back({rule.check, *file});
+      else
+        Refuse("the file for the check " + rule.check + ": " + file.error().ToString());
+    }
+    if (!decision_.preflight.empty())
+      decision_.decided_by["preflight"] = tool_->entry + "/preflight";
+  }
+
+  void CheckImageDigest() {
+    decision_.image_digest = request_.image_sha;
+    auto pinned = tool_->digests.find(tag_);
+    if (pinned == tool_->digests.end()) return;
+    decision_.decided_by["image_digest"] = tool_->entry + "/digests/" + tag_;
+    if (!request_.image_sha.empty() && request_.image_sha != pinned->second)
+      Refuse("the job asks for " + request_.image + " as " + request_.image_sha +
+             ", the policy pins " + pinned->second);
+    decision_.image_digest = pinned->second;
+  }
+
+  void DecideDatabase() {
+    if (!request_.allow_database_access) return;  // less than granted is honoured
+    if (tool_ == nullptr || rule_ == nullptr || project_ == nullptr) return;
+    const std::string asks = "the job asks for database access, but ";
+    if (reusable_action_)
+      return Refuse(asks +
+                    "a reusable action (code of another repository or commit than the "
+                    "study's) never reaches one");
+    if (!rule_->database)
+      return Refuse(asks + tool_->name +
+                    (decision_.command.empty() ? "" : " " + decision_.command) +
+                    " does not reach one (" + rule_->entry + ")");
+    const std::string& name = request_.database_name;
+    const Grant* grant = policy_.FindGrant("databases", project_->id, now_ns_, name);
+    if (grant == nullptr || name.empty())
+      return Refuse(asks + "no grant in force names the database \"" + name + "\" for " +
+                    project_->id + " (permissions/databases.json)");
+    auto configured = host_.databases.find(name);
+    if (configured == host_.databases.end())
+      return Refuse(asks + "this host has no database \"" + name +
+                    "\" (`databases` in the "
+                    "configuration)");
+    if (configured->second.kind != "sqlite")
+      return Refuse(asks + "\"" + name + "\" is of kind " + configured->second.kind +
+                    ", which needs the gateway");
+    decision_.database = {name, configured->second.kind, configured->second.path};
+    Note("database", grant->entry,
+         tool_->name + " may reach the database " + name + ": " + grant->reason);
+  }
+
+  // What the project has been granted of ehrQL's permissions, with the entry for each.
+  std::map<std::string, std::string> GrantedPermissions() const {
+    std::map<std::string, std::string> granted;
+    for (const PermissionFile& file : PermissionFiles()) {
+      auto grants = policy_.permissions.find(file.file);
+      if (grants == policy_.permissions.end()) continue;
+      const bool datasets = std::string_view(file.items) == "datasets";
+      if (*file.ehrql_name == '\0' && !datasets) continue;
+      for (const Grant& grant : grants->second) {
+        if (project_ == nullptr || grant.project != project_->id || !grant.InForce(now_ns_))
+          continue;
+        if (*file.ehrql_name != '\0') granted.emplace(file.ehrql_name, grant.entry);
+        if (datasets)
+          for (const std::string& item : grant.items) granted.emplace(item, grant.entry);
+      }
+    }
+    return granted;
+  }
+
+  void DecidePermissions() {
+    const auto granted = GrantedPermissions();
+    std::set<std::string> chosen;
+    for (const auto& [name, entry] : granted) chosen.insert(name);
+    if (auto claimed = request_.env.find("EHRQL_PERMISSIONS"); claimed != request_.env.end()) {
+      auto asked = ParsePermissionList(claimed->second);
+      if (!asked) return Refuse("EHRQL_PERMISSIONS: " + asked.error().ToString());
+      for (const std::string& name : *asked)
+        if (!granted.contains(name))
+          Refuse("EHRQL_PERMISSIONS asks for \"" + name + "\", which no grant in force gives " +
+                 (project_ == nullptr ? "this job" : project_->id) + " (permissions/)");
+      chosen = std::set<std::string>(asked->begin(), asked->end());
+    }
+    if (!decision_.database || !tool_->told_permissions) return;
+    for (const std::string& name : chosen) {
+      auto found = granted.find(name);
+      if (found == granted.end()) continue;
+      decision_.ehrql_permissions.push_back(name);
+      Note("permission " + name, found->second, "the job has the permission " + name);
+    }
+  }
+
+  void DecideOptOuts() {
+    if (!decision_.database) return;
+    const auto& permissions = decision_.ehrql_permissions;
+    if (tool_->declares_opt_outs) {
+      decision_.opt_outs = "declared by the query";
+      decision_.decided_by["opt_outs"] = tool_->entry + "/opt_outs";
+      return;
+    }
+    decision_.include_type_one_opt_outs =
+        std::find(permissions.begin(), permissions.end(), "include_t1oo") != permissions.end();
+    decision_.opt_outs = decision_.include_type_one_opt_outs ? "included" : "excluded";
+    if (decision_.include_type_one_opt_outs)
+      decision_.decided_by["opt_outs"] = decision_.decided_by["permission include_t1oo"];
+    else
+      Note("opt_outs", "permissions/type-one-opt-outs.json",
+           "patients with a type-one opt-out are excluded");
+  }
+
+  void CheckLevels() {
+    if (rule_ == nullptr) return;
+    decision_.levels = rule_->levels;
+    decision_.decided_by["levels"] = rule_->entry + "/levels";
+    for (Level level : request_.levels)
+      if (!rule_->levels.contains(level))
+        Refuse("outputs of " + decision_.tool +
+               (decision_.command.empty() ? "" : " " + decision_.command) + " may not be " +
+               LevelName(level) + " (" + rule_->entry + "/levels)");
+  }
+
+  void DecideLevel4() {
+    decision_.level4 = policy_.level4;
+    decision_.decided_by["level4"] = "levels.json#/moderately_sensitive";
+    Level4Rules& rules = decision_.level4;
+    if (request_.level4_max_csv_rows > rules.max_csv_rows ||
+        request_.level4_max_filesize > rules.max_file_bytes)
+      Refuse("the job asks for larger level 4 files than levels.json#/moderately_sensitive allows");
+    if (request_.level4_max_csv_rows > 0) rules.max_csv_rows = request_.level4_max_csv_rows;
+    if (request_.level4_max_filesize > 0) rules.max_file_bytes = request_.level4_max_filesize;
+    for (const std::string& type : request_.level4_file_types)
+      if (std::find(rules.file_types.begin(), rules.file_types.end(), type) ==
+          rules.file_types.end())
+        Refuse("the job asks for level 4 files of type " + type +
+               ", which levels.json#/moderately_sensitive/file_types does not have");
+    if (!request_.level4_file_types.empty()) rules.file_types = request_.level4_file_types;
+  }
+
+  void DecideLimits() {
+    Limits& limits = decision_.limits;
+    ApplyLimits(host_.default_limits, limits);
+    ApplyLimits(policy_.default_limits, limits);
+    if (tool_ != nullptr) ApplyLimits(tool_->limits, limits);
+    if (request_.memory_bytes > 0) limits.memory_bytes = request_.memory_bytes;
+    if (request_.cpu_milli > 0) limits.cpu_milli = request_.cpu_milli;
+    const Limits wanted = limits;
+    CapLimits(host_.maximum_limits, limits);
+    CapLimits(policy_.maximum_limits, limits);
+    limits.file_bytes = std::min(limits.file_bytes, limits.scratch_bytes);
+    decision_.decided_by["limits"] = "limits.json";
+    if (request_.memory_bytes > 0 && wanted.memory_bytes > limits.memory_bytes)
+      Refuse("the job asks for " + std::to_string(wanted.memory_bytes) +
+             " bytes of memory; the most is " + std::to_string(limits.memory_bytes));
+    if (request_.cpu_milli > 0 && wanted.cpu_milli > limits.cpu_milli)
+      Refuse("the job asks for " + std::to_string(wanted.cpu_milli) +
+             " thousandths of a processor; the most is " + std::to_string(limits.cpu_milli));
+  }
+
+  void DecideSandbox() {
+    if (tool_ == nullptr) return;
+    if (tool_->allow_loopback_sockets) {
+      decision_.seccomp_profile = "loopback";
+      Note("seccomp_profile", tool_->entry + "/allow_loopback_sockets",
+           tool_->name + " may use sockets on its own loopback");
+    }
+    if (tool_->copy_up_always) {
+      decision_.copy_up_always = true;
+      decision_.decided_by["copy_up_always"] = tool_->entry + "/copy_up_always";
+    }
+  }
+
+  void DecideEnvironment() {
+    auto& environment = decision_.environment;
+    for (const auto& [name, value] : request_.env) {
+      if (name == "EHRQL_PERMISSIONS") continue;  // carrel tells the tool itself, below
+      if (!IsEnvironmentName(name) || IsReservedVariable(name))
+        Refuse("the variable " + name + " is not for a job to set");
+      else
+        environment[name] = value;
+    }
+    if (!host_.backend.empty()) {
+      auto claimed = environment.find("OPENSAFELY_BACKEND");
+      if (claimed != environment.end() && claimed->second != host_.backend)
+        Refuse("the job is for the backend \"" + claimed->second + "\"; this is \"" +
+               host_.backend + "\"");
+      environment["OPENSAFELY_BACKEND"] = host_.backend;
+    }
+    if (tool_ == nullptr) return;
+    for (const auto& [name, value] : tool_->environment) environment[name] = value;
+    if (decision_.database && tool_->told_permissions)
+      environment["EHRQL_PERMISSIONS"] = Json(decision_.ehrql_permissions).dump();
+  }
+
+  Decision Finish() {
+    decision_.policy_digest = policy_.digest;
+    decision_.policy_commit =
+        policy_.commit.empty() ? "" : policy_.commit + (policy_.commit_changed ? "+changes" : "");
+    decision_.allowed = refusals_.empty();
+    if (decision_.allowed) {
+      decision_.reasons = std::move(notes_);
+      return std::move(decision_);
+    }
+    // A refusal carries no grant that somebody could use by mistake.
+    Decision refused;
+    refused.reasons = std::move(refusals_);
+    refused.tool = decision_.tool;
+    refused.command = decision_.command;
+    refused.project = decision_.project;
+    refused.project_kind = decision_.project_kind;
+    refused.role = decision_.role;
+    refused.policy_digest = decision_.policy_digest;
+    refused.policy_commit = decision_.policy_commit;
+    for (const char* part : {"tool", "command", "project", "role"})
+      if (auto entry = decision_.decided_by.find(part); entry != decision_.decided_by.end())
+        refused.decided_by.insert(*entry);
+    return refused;
+  }
+
+  const JobRequest& request_;
+  const Policy& policy_;
+  const HostConfig& host_;
+  const int64_t now_ns_;
+  const Tool* tool_ = nullptr;
+  std::string tag_;
+  const CommandRule* rule_ = nullptr;
+  const Project* project_ = nullptr;
+  bool reusable_action_ = false;
+  Decision decision_;
+  std::vector<std::string> refusals_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace
+
+Decision Decide(const JobRequest& request, const Policy& policy, const HostConfig& host,
+                int64_t now_ns) {
+  return Decider(request, policy, host, now_ns).Run();
+}
+
+Result<void> RequireAllowed(const Decision& decision) {
+  if (decision.allowed) return {};
+  std::string all;
+  for (const std::string& reason : decision.reasons) all += (all.empty() ? "" : "; ") + reason;
+  return Refused("policy", all.empty() ? "the job is not allowed" : all,
+                 "`carrel policy explain JOB.json` shows the whole decision");
+}
+
+OrderedJson ToJson(const Decision& decision) {
+  OrderedJson json;
+  json["allowed"] = decision.allowed;
+  json["reasons"] = decision.reasons;
+  json["tool"] = decision.tool;
+  json["command"] = decision.command;
+  json["project"] = decision.project;
+  json["project_kind"] = decision.project_kind;
+  json["role"] = decision.role;
+  json["policy_digest"] = decision.policy_digest;
+  json["policy_commit"] = decision.policy_commit;
+  if (decision.allowed) {
+    json["image_digest"] = decision.image_digest;
+    json["database"] = nullptr;
+    if (decision.database)
+      json["database"] = {{"name", decision.database->name}, {"kind", decision.database->kind}};
+    json["opt_outs"] = decision.opt_outs;
+    json["include_type_one_opt_outs"] = decision.include_type_one_opt_outs;
+    json["ehrql_permissions"] = decision.ehrql_permissions;
+    json["levels"] = OrderedJson::array();
+    for (Level level : decision.levels) json["levels"].push_back(LevelName(level));
+    json["level4"] = {{"max_csv_rows", decision.level4.max_csv_rows},
+                      {"max_file_bytes", decision.level4.max_file_bytes},
+                      {"file_types", decision.level4.file_types}};
+    json["limits"] = ToJson(decision.limits);
+    json["seccomp_profile"] = decision.seccomp_profile;
+    json["copy_up_always"] = decision.copy_up_always;
+    json["preflight"] = OrderedJson::array();
+    for (const Preflight& preflight : decision.preflight)
+      json["preflight"].push_back({{"check", preflight.check}, {"file", preflight.file}});
+    // Names only: a value may be a secret of a later kind of database.
+    json["environment"] = OrderedJson::array();
+    for (const auto& [name, value] : decision.environment) json["environment"].push_back(name);
+  }
+  json["decided_by"] = decision.decided_by;
+  return json;
+}
+
+}  // namespace carrel

@@ -1,0 +1,73 @@
+// The one decision function: what a job may have, and which entry of the policy says so.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "policy/host_config.h"
+#include "policy/job_request.h"
+#include "policy/policy.h"
+
+namespace carrel {
+
+/// The one database that the job may reach.
+struct DatabaseGrant {
+  std::string name;
+  std::string kind;  ///< "sqlite"
+  std::string path;  ///< host path of the file
+};
+
+/// A check to make on a file of the study before the tool starts. A failure refuses the job.
+struct Preflight {
+  std::string check;  ///< "sql-declaration": RequireDeclaration of sql_declaration.h
+  std::string file;   ///< relative to the workspace
+};
+
+struct Decision {
+  bool allowed = false;
+  /// Refused: all reasons, in words. Allowed: what was granted, and what was not, in words.
+  std::vector<std::string> reasons;
+  /// Part ("tool", "database", "limits"...) to the policy entry that decided it.
+  std::map<std::string, std::string> decided_by;
+
+  std::string tool;
+  std::string command;  ///< the first argument, where the tool has commands; else empty
+  std::string project;  ///< its id
+  std::string project_kind;
+  std::string role;          ///< in which the user starts the job
+  std::string image_digest;  ///< "sha256:..." when the policy or the job pins one: no other may run
+  std::optional<DatabaseGrant> database;
+  /// "no database", "excluded", "included", or "declared by the query" (SQL Runner).
+  std::string opt_outs = "no database";
+  bool include_type_one_opt_outs = false;
+  std::vector<std::string> ehrql_permissions;  ///< sorted
+  std::set<Level> levels;                      ///< that outputs may have
+  Limits limits;
+  Level4Rules level4;
+  std::string seccomp_profile = "base";  ///< "base" or "loopback"
+  bool copy_up_always = false;
+  std::vector<Preflight> preflight;
+  /// The action's variables from job and policy, whole: the job's own that may pass, and what
+  /// carrel sets. Without DATABASE_URL, which whoever makes the database reachable adds.
+  std::map<std::string, std::string> environment;
+
+  std::string policy_digest;
+  std::string policy_commit;  ///< or empty; "+changes" follows when the directory differs
+};
+
+/// Total, pure, and deny by default: what is not granted is not there, and every claim of the job
+/// beyond what is granted refuses it. `now_ns` decides which grants are in force.
+Decision Decide(const JobRequest& request, const Policy& policy, const HostConfig& host,
+                int64_t now_ns);
+
+/// kRefused with all reasons when the decision is no; else success.
+Result<void> RequireAllowed(const Decision& decision);
+
+OrderedJson ToJson(const Decision& decision);
+
+}  // namespace carrel

@@ -1,0 +1,441 @@
+// The policy's files to a Policy: every problem with its file and pointer, then cross references.
+#include <algorithm>
+
+#include "policy/names.h"
+#include "policy/policy.h"
+
+namespace carrel {
+namespace {
+
+constexpr int64_t kDayNs = 86400ll * 1'000'000'000;
+
+// Collects "file: pointer: problem" over all files.
+class Problems {
+ public:
+  void Add(const std::string& entry, const std::string& what) {
+    all_.push_back(entry + ": " + what);
+  }
+  void Take(const std::string& file, const Result<void>& result) {
+    if (!result) all_.push_back(file + ": " + result.error().ToString());
+  }
+  bool empty() const { return all_.empty(); }
+  std::string Join() const {
+    std::string text;
+    for (const std::string& problem : all_) text += (text.empty() ? "" : "\n  ") + problem;
+    return text;
+  }
+
+ private:
+  std::vector<std::string> all_;
+};
+
+std::string Lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return text;
+}
+
+std::set<Level> DecodeLevelSet(JsonObject& in, const std::string& key) {
+  std::set<Level> levels;
+  auto names = in.Strings(key, 64);
+  if (!names && !in.Has(key)) in.Problem(key, "is required");
+  for (const std::string& name : names.value_or(std::vector<std::string>{})) {
+    if (auto level = ParseLevel(name))
+      levels.insert(*level);
+    else
+      in.Problem(key, "unknown level \"" + name + "\"");
+  }
+  return levels;
+}
+
+std::set<std::string> DecodeNames(JsonObject& in, const std::string& key) {
+  std::set<std::string> names;
+  for (const std::string& name : in.Strings(key, 128).value_or(std::vector<std::string>{})) {
+    if (!IsName(name)) in.Problem(key, "\"" + name + "\" is not a name");
+    if (!names.insert(name).second) in.Problem(key, "\"" + name + "\" is there twice");
+  }
+  return names;
+}
+
+std::string Reason(JsonObject& in, const std::string& key) {
+  std::string text = in.RequiredString(key, 4096);
+  if (in.Has(key) && text.size() < 3) in.Problem(key, "must say something");
+  return text;
+}
+
+// A weakening has an explicit name and a reason beside it.
+bool DecodeWeakening(JsonObject& in, const std::string& key, const std::string& reason_key) {
+  const bool set = in.Bool(key).value_or(false);
+  if (set || in.Has(reason_key)) (void)Reason(in, reason_key);
+  return set;
+}
+
+CommandRule DecodeCommand(const Json& value, const std::string& pointer, JsonObject& parent) {
+  JsonObject in(value, pointer);
+  CommandRule rule;
+  rule.entry = "tools.json#" + pointer;
+  rule.database = in.Bool("database").value_or(false);
+  rule.levels = DecodeLevelSet(in, "levels");
+  parent.Merge(in.Finish());
+  return rule;
+}
+
+void DecodeCommands(JsonObject& in, Tool& tool) {
+  if (const Json* value = in.Any("commands")) {
+    JsonObject commands(*value, in.PointerTo("commands"));
+    if (value->is_object()) {
+      for (const auto& [name, member] : value->items()) {
+        (void)commands.Any(name);
+        if (!IsName(name)) commands.Problem(name, "is not a name of a command");
+        tool.commands[name] = DecodeCommand(member, commands.PointerTo(name), commands);
+      }
+    }
+    in.Merge(commands.Finish());
+  }
+  if (const Json* value = in.Any("any_command"))
+    tool.any_command = DecodeCommand(*value, in.PointerTo("any_command"), in);
+  if (tool.commands.empty() && !tool.any_command)
+    in.Problem("commands", "is required, or any_command");
+}
+
+void DecodeImages(JsonObject& in, Tool& tool) {
+  tool.images = in.Strings("images", 512).value_or(tool.images);
+  if (tool.images.empty()) in.Problem("images", "must name at least one image");
+  for (const std::string& image : tool.images)
+    if (!ParseImageReference(image + ":v1"))
+      in.Problem("images", "\"" + image + "\" is not the name of an image (without tag)");
+  for (const std::string& tag : in.Strings("versions", 128).value_or(std::vector<std::string>{})) {
+    if (!ParseImageReference("x:" + tag)) in.Problem("versions", "\"" + tag + "\" is not a tag");
+    tool.versions.insert(tag);
+  }
+  if (tool.versions.empty()) in.Problem("versions", "must list at least one tag");
+  tool.digests = in.StringMap("digests").value_or(tool.digests);
+  for (const auto& [tag, digest] : tool.digests)
+    if (!tool.versions.contains(tag) || !digest.starts_with("sha256:") || digest.size() != 71)
+      in.Problem("digests", "\"" + tag + "\" must be one of versions, with \"sha256:...\"");
+}
+
+void DecodePreflight(JsonObject& in, Tool& tool) {
+  const Json* list = in.Any("preflight");
+  if (list == nullptr) return;
+  if (!list->is_array()) return in.Problem("preflight", "must be a list");
+  for (size_t i = 0; i < list->size(); ++i) {
+    JsonObject entry((*list)[i], in.PointerTo("preflight") + "/" + std::to_string(i));
+    PreflightRule rule;
+    rule.check = entry.RequiredString("check", 64);
+    if (entry.Has("check") && rule.check != "sql-declaration")
+      entry.Problem("check", "unknown check; there is \"sql-declaration\"");
+    rule.options_with_value =
+        entry.Strings("options_with_value", 128).value_or(std::vector<std::string>{});
+    in.Merge(entry.Finish());
+    tool.preflight.push_back(std::move(rule));
+  }
+}
+
+Tool DecodeTool(const std::string& name, const Json& value, const std::string& pointer,
+                JsonObject& parent) {
+  JsonObject in(value, pointer);
+  Tool tool;
+  tool.name = name;
+  tool.entry = "tools.json#" + pointer;
+  (void)Reason(in, "description");
+  DecodeImages(in, tool);
+  DecodeCommands(in, tool);
+  tool.requires_listing = in.String("requires_listing", 64).value_or("");
+  if (in.Has("requires_listing") && tool.requires_listing != "sql-runner" &&
+      tool.requires_listing != "cohort-extractor")
+    in.Problem("requires_listing", "must be \"sql-runner\" or \"cohort-extractor\"");
+  const std::string opt_outs = in.String("opt_outs", 16).value_or("");
+  if (in.Has("opt_outs") && opt_outs != "told" && opt_outs != "declared")
+    in.Problem("opt_outs",
+               "must be \"told\" (by EHRQL_PERMISSIONS) or \"declared\" (by the query)");
+  tool.told_permissions = opt_outs == "told";
+  tool.declares_opt_outs = opt_outs == "declared";
+  tool.refused_arguments = in.Strings("refused_arguments", 128).value_or(tool.refused_arguments);
+  tool.environment = in.StringMap("environment").value_or(tool.environment);
+  for (const auto& [variable, text] : tool.environment)
+    if (!IsEnvironmentName(variable)) in.Problem("environment", "bad name \"" + variable + "\"");
+  DecodePreflight(in, tool);
+  if (const Json* limits = in.Any("limits")) {
+    auto decoded = DecodeLimits(*limits, in.PointerTo("limits"));
+    if (decoded)
+      tool.limits = *decoded;
+    else
+      in.Merge(decoded.error());
+  }
+  tool.allow_loopback_sockets = DecodeWeakening(in, "allow_loopback_sockets", "loopback_reason");
+  tool.copy_up_always = DecodeWeakening(in, "copy_up_always", "copy_up_reason");
+  auto reaches = [](const auto& rule) { return rule.second.database; };
+  const bool database = std::any_of(tool.commands.begin(), tool.commands.end(), reaches) ||
+                        (tool.any_command && tool.any_command->database);
+  // Without a rule for opted-out patients nothing would exclude them.
+  if (database && opt_outs.empty())
+    in.Problem("opt_outs", "is required for a tool that reaches a database");
+  if (tool.declares_opt_outs && tool.preflight.empty())
+    in.Problem("preflight", "is required where opt_outs is \"declared\"");
+  parent.Merge(in.Finish());
+  return tool;
+}
+
+void DecodeTools(const Json& document, Policy& policy, Problems& problems) {
+  JsonObject in(document, "");
+  std::map<std::string, std::string> images;
+  if (const Json* value = in.Any("tools"); value != nullptr && value->is_object()) {
+    for (const auto& [name, member] : value->items()) {
+      const std::string pointer = in.PointerTo("tools") + "/" + name;
+      if (!IsName(name)) in.Problem("tools", "\"" + name + "\" is not a name");
+      policy.tools[name] = DecodeTool(name, member, pointer, in);
+      for (const std::string& image : policy.tools[name].images)
+        if (!images.emplace(Lower(image), name).second)
+          in.Problem("tools", "the image \"" + image + "\" belongs to two tools");
+    }
+  } else {
+    in.Problem("tools", "must be an object of tools");
+  }
+  problems.Take("tools.json", in.Finish());
+}
+
+Project DecodeProject(const Json& value, const std::string& pointer, JsonObject& parent) {
+  JsonObject in(value, pointer);
+  Project project;
+  project.entry = "projects.json#" + pointer;
+  project.id = in.RequiredString("id", 128);
+  // A number as id could be another project's number.
+  if (in.Has("id") &&
+      (!IsName(project.id) || std::all_of(project.id.begin(), project.id.end(),
+                                          [](char c) { return c >= '0' && c <= '9'; })))
+    in.Problem("id", "must be a name that is no number, such as \"POS-2025-2001\"");
+  if (auto number = in.Int("number", 1, 1'000'000'000)) project.number = std::to_string(*number);
+  project.name = Reason(in, "name");
+  project.kind = in.RequiredString("kind", 64);
+  if (in.Has("kind") && !ProjectKinds().contains(project.kind))
+    in.Problem("kind",
+               "must be research, service_evaluation, audit, short_data_report or internal");
+  project.workspaces = DecodeNames(in, "workspaces");
+  project.accepts_unlisted_workspaces =
+      DecodeWeakening(in, "accepts_unlisted_workspaces", "unlisted_workspaces_reason");
+  parent.Merge(in.Finish());
+  return project;
+}
+
+void DecodeProjects(const Json& document, Policy& policy, Problems& problems) {
+  JsonObject in(document, "");
+  const Json* list = in.Any("projects");
+  std::set<std::string> known;  // ids in lower case, and numbers
+  if (list == nullptr || !list->is_array()) {
+    in.Problem("projects", "must be a list of projects");
+    return problems.Take("projects.json", in.Finish());
+  }
+  for (size_t i = 0; i < list->size(); ++i) {
+    const std::string pointer = "/projects/" + std::to_string(i);
+    Project project = DecodeProject((*list)[i], pointer, in);
+    for (const std::string& key : {Lower(project.id), project.number})
+      if (!key.empty() && !known.insert(key).second)
+        in.Merge(BadInput(pointer, "\"" + key + "\" is the id or number of another project too"));
+    for (const std::string& workspace : project.workspaces)
+      if (!policy.workspace_projects.emplace(workspace, project.id).second)
+        in.Merge(BadInput(pointer + "/workspaces",
+                          "\"" + workspace + "\" belongs to another project too"));
+    policy.projects.emplace(project.id, std::move(project));
+  }
+  problems.Take("projects.json", in.Finish());
+}
+
+std::string DecodeProjectReference(JsonObject& in, const Policy& policy) {
+  std::string text;
+  const Json* value = in.Any("project");
+  if (value == nullptr) {
+    in.Problem("project", "is required");
+    return "";
+  }
+  if (value->is_number())
+    text = std::to_string(in.Int("project", 1, 1'000'000'000).value_or(0));
+  else
+    text = in.String("project", 128).value_or("");
+  const Project* project = policy.FindProject(text);
+  if (project != nullptr) return project->id;
+  in.Problem("project", "\"" + text + "\" is not a project of projects.json");
+  return "";
+}
+
+int64_t DecodeDate(JsonObject& in, const std::string& key, int64_t otherwise) {
+  auto text = in.String(key, 32);
+  if (!text) return otherwise;
+  if (auto date = ParseDate(*text)) return *date;
+  in.Problem(key, "must be a date such as \"2026-08-31\"");
+  return otherwise;
+}
+
+Grant DecodeGrant(const Json& value, const std::string& pointer, const PermissionFile& file,
+                  const Policy& policy, JsonObject& parent) {
+  JsonObject in(value, pointer);
+  Grant grant;
+  grant.entry = std::string("permissions/") + file.file + ".json#" + pointer;
+  grant.project = DecodeProjectReference(in, policy);
+  grant.reason = Reason(in, "reason");
+  grant.approver = Reason(in, "approver");
+  if (!in.Has("date")) in.Problem("date", "is required");
+  grant.from_ns = DecodeDate(in, "date", INT64_MAX);
+  grant.link = in.RequiredString("link", 2048);
+  if (in.Has("link") && !grant.link.starts_with("https://"))
+    in.Problem("link", "must be an https:// address");
+  if (in.Has("expires")) {
+    // What cannot be read does not grant: the first instant there is.
+    const int64_t last_day = DecodeDate(in, "expires", -kDayNs);
+    grant.until_ns = last_day + kDayNs;
+    if (grant.until_ns <= grant.from_ns && grant.from_ns != INT64_MAX)
+      in.Problem("expires", "is before date");
+  }
+  if (*file.items != '\0') {
+    const auto names = DecodeNames(in, file.items);
+    grant.items.assign(names.begin(), names.end());
+    if (names.empty()) in.Problem(file.items, "must list at least one name");
+  }
+  parent.Merge(in.Finish());
+  return grant;
+}
+
+void DecodePermissions(const Json& document, const PermissionFile& file, Policy& policy,
+                       Problems& problems) {
+  JsonObject in(document, "");
+  (void)Reason(in, "description");
+  const Json* list = in.Any("grants");
+  if (list != nullptr && list->is_array()) {
+    for (size_t i = 0; i < list->size(); ++i)
+      policy.permissions[file.file].push_back(
+          DecodeGrant((*list)[i], "/grants/" + std::to_string(i), file, policy, in));
+  } else {
+    in.Problem("grants", "must be a list of grants");
+  }
+  problems.Take(std::string("permissions/") + file.file + ".json", in.Finish());
+}
+
+Role DecodeRole(const Json& value, const std::string& pointer, JsonObject& parent) {
+  JsonObject in(value, pointer);
+  Role role;
+  role.entry = "roles.json#" + pointer;
+  (void)Reason(in, "description");
+  role.starts = DecodeNames(in, "starts");
+  for (const std::string& kind : role.starts)
+    if (!ProjectKinds().contains(kind)) in.Problem("starts", "unknown kind \"" + kind + "\"");
+  role.reads = DecodeLevelSet(in, "reads");
+  role.reads_logs = DecodeNames(in, "reads_logs");
+  for (const std::string& log : role.reads_logs)
+    if (log != "action" && log != "audit") in.Problem("reads_logs", "unknown log \"" + log + "\"");
+  parent.Merge(in.Finish());
+  return role;
+}
+
+void DecodeRoles(const Json& document, Policy& policy, Problems& problems) {
+  JsonObject in(document, "");
+  if (const Json* roles = in.Any("roles"); roles != nullptr && roles->is_object()) {
+    for (const auto& [name, member] : roles->items()) {
+      if (!IsName(name)) in.Problem("roles", "\"" + name + "\" is not a name");
+      policy.roles[name] = DecodeRole(member, "/roles/" + name, in);
+    }
+  } else {
+    in.Problem("roles", "must be an object of roles");
+  }
+  if (const Json* users = in.Any("users")) {
+    JsonObject members(*users, "/users");
+    if (users->is_object()) {
+      for (const auto& [user, roles] : users->items()) {
+        policy.users[user] = DecodeNames(members, user);
+        for (const std::string& role : policy.users[user])
+          if (!policy.roles.contains(role)) members.Problem(user, "there is no role " + role);
+      }
+    }
+    in.Merge(members.Finish());
+  }
+  policy.unlisted_users_are = in.String("unlisted_users_are", 128).value_or("");
+  if (!policy.unlisted_users_are.empty() && !policy.roles.contains(policy.unlisted_users_are))
+    in.Problem("unlisted_users_are", "there is no such role");
+  problems.Take("roles.json", in.Finish());
+}
+
+void DecodeLevelRules(const Json& document, Policy& policy, Problems& problems) {
+  JsonObject in(document, "");
+  static const Json kEmpty = Json::object();
+  for (Level level : {Level::kHighlySensitive, Level::kModeratelySensitive}) {
+    const std::string name = LevelName(level);
+    const Json* value = in.Any(name);
+    if (value == nullptr) in.Problem(name, "is required");
+    JsonObject entry(value != nullptr ? *value : kEmpty, "/" + name);
+    if (value != nullptr) (void)Reason(entry, "description");
+    if (level == Level::kModeratelySensitive) {
+      policy.level4.max_csv_rows = entry.RequiredInt("max_csv_rows", 0, 1'000'000'000);
+      policy.level4.max_file_bytes = entry.RequiredInt("max_file_bytes", 0, int64_t{1} << 40);
+      policy.level4.file_types =
+          entry.Strings("file_types", 32).value_or(std::vector<std::string>{});
+      if (policy.level4.file_types.empty()) entry.Problem("file_types", "must list file types");
+    }
+    in.Merge(entry.Finish());
+  }
+  problems.Take("levels.json", in.Finish());
+}
+
+void DecodeLimitFile(const Json& document, Policy& policy, Problems& problems) {
+  JsonObject in(document, "");
+  for (auto [key, target] :
+       {std::pair{"defaults", &policy.default_limits}, {"maxima", &policy.maximum_limits}}) {
+    const Json* value = in.Any(key);
+    if (value == nullptr) {
+      in.Problem(key, "is required");
+      continue;
+    }
+    auto limits = DecodeLimits(*value, in.PointerTo(key));
+    if (limits)
+      *target = *limits;
+    else
+      in.Merge(limits.error());
+  }
+  problems.Take("limits.json", in.Finish());
+}
+
+// Parses a file of the snapshot; nullopt (and a problem) when it is missing or no JSON.
+std::optional<Json> Document(const PolicyFiles& files, const std::string& name,
+                             Problems& problems) {
+  auto found = files.find(name);
+  if (found == files.end()) {
+    problems.Add(name, "is missing from the policy; a file without entries grants nothing");
+    return std::nullopt;
+  }
+  auto parsed = ParseJson(found->second, name);
+  if (parsed) return std::move(*parsed);
+  problems.Add(parsed.error().where, parsed.error().what);
+  return std::nullopt;
+}
+
+// A misspelt file would be a rule that silently does not hold.
+void CheckNoStrangers(const PolicyFiles& files, Problems& problems) {
+  std::set<std::string> known = {"tools.json", "projects.json", "roles.json", "levels.json",
+                                 "limits.json"};
+  for (const PermissionFile& file : PermissionFiles())
+    known.insert(std::string("permissions/") + file.file + ".json");
+  for (const auto& [path, text] : files)
+    if (path.ends_with(".json") && !path.starts_with("schemas/") && !known.contains(path))
+      problems.Add(path, "is not a file that a policy has; its rules would not hold");
+}
+
+}  // namespace
+
+Result<Policy> DecodePolicyFiles(const PolicyFiles& files) {
+  Policy policy;
+  Problems problems;
+  CheckNoStrangers(files, problems);
+  using Decode = void (*)(const Json&, Policy&, Problems&);
+  for (auto [name, decode] : {std::pair<const char*, Decode>{"tools.json", &DecodeTools},
+                              {"projects.json", &DecodeProjects},
+                              {"roles.json", &DecodeRoles},
+                              {"levels.json", &DecodeLevelRules},
+                              {"limits.json", &DecodeLimitFile}})
+    if (auto document = Document(files, name, problems)) decode(*document, policy, problems);
+  for (const PermissionFile& file : PermissionFiles()) {
+    auto document = Document(files, std::string("permissions/") + file.file + ".json", problems);
+    if (document) DecodePermissions(*document, file, policy, problems);
+  }
+  if (!problems.empty()) return BadInput("", problems.Join());
+  return policy;
+}
+
+}  // namespace carrel

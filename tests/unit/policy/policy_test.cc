@@ -1,0 +1,134 @@
+#include "policy/policy.h"
+
+#include <gtest/gtest.h>
+
+#include "unit/policy/sample.h"
+
+namespace carrel {
+namespace {
+
+using testing_support::kNow;
+using testing_support::ShippedFiles;
+
+// The shipped files with one JSON file changed.
+template <typename Change>
+PolicyFiles With(const std::string& file, Change change) {
+  PolicyFiles files = ShippedFiles();
+  Json document = Json::parse(files.at(file));
+  change(document);
+  files[file] = document.dump();
+  return files;
+}
+
+std::string Problems(const PolicyFiles& files) {
+  auto policy = DecodePolicy(files);
+  return policy ? "" : policy.error().ToString();
+}
+
+void ExpectProblem(const PolicyFiles& files, const std::string& expected) {
+  const std::string problems = Problems(files);
+  EXPECT_NE(problems.find(expected), std::string::npos) << expected << " in: " << problems;
+}
+
+TEST(Policy, TheShippedOneIsWhole) {
+  auto policy = LoadPolicy(std::string(CARREL_SOURCE_DIR) + "/policies");
+  ASSERT_TRUE(policy.has_value()) << policy.error().ToString();
+  EXPECT_EQ(policy->digest.size(), 64u);
+  EXPECT_EQ(policy->FindProject("1")->id, "internal");
+  EXPECT_EQ(policy->workspace_projects.at("demo"), "internal");
+  EXPECT_NE(policy->FindGrant("sql-runner", "internal", kNow), nullptr);
+  EXPECT_EQ(policy->FindGrant("sql-runner", "POS-2025-9001", kNow), nullptr);
+  EXPECT_EQ(policy->FindGrant("databases", "internal", kNow, "other"), nullptr);
+}
+
+TEST(Policy, TheDigestIsOverNamesAndContents) {
+  PolicyFiles files = ShippedFiles();
+  const std::string digest = DecodePolicy(files)->digest;
+  EXPECT_EQ(DecodePolicy(files)->digest, digest);
+  files["README.md"] += " ";
+  EXPECT_NE(DecodePolicy(files)->digest, digest);
+  files = ShippedFiles();
+  files["NOTES.md"] = "";
+  EXPECT_NE(DecodePolicy(files)->digest, digest);
+}
+
+TEST(Policy, EveryFileIsNeededAndNoOther) {
+  for (const char* file :
+       {"tools.json", "projects.json", "roles.json", "levels.json", "limits.json",
+        "permissions/sql-runner.json", "permissions/databases.json"}) {
+    PolicyFiles files = ShippedFiles();
+    files.erase(file);
+    ExpectProblem(files, std::string(file) + ": is missing");
+  }
+  PolicyFiles files = ShippedFiles();
+  files["permissions/sqlrunner.json"] = "{}";
+  ExpectProblem(files, "permissions/sqlrunner.json: is not a file that a policy has");
+  files = ShippedFiles();
+  files["tools.json"] = "{";
+  ExpectProblem(files, "tools.json: not valid JSON");
+  files["tools.json"] = R"({"tools": {}, "tools": {}})";
+  ExpectProblem(files, "appears twice");
+}
+
+TEST(Policy, GrantsAreWholeAndReferToProjects) {
+  const std::string file = "permissions/type-one-opt-outs.json";
+  for (const char* key : {"project", "reason", "approver", "date", "link"})
+    ExpectProblem(With(file, [&](Json& j) { j["grants"][0].erase(key); }),
+                  file + ": /grants/0/" + key + ": is required");
+  ExpectProblem(With(file, [](Json& j) { j["grants"][0]["project"] = "POS-9999"; }),
+                "/grants/0/project: \"POS-9999\" is not a project");
+  ExpectProblem(With(file, [](Json& j) { j["grants"][0]["date"] = "2026-02-30"; }),
+                "/grants/0/date: must be a date");
+  ExpectProblem(With(file, [](Json& j) { j["grants"][0]["expires"] = "2020-01-01"; }),
+                "/grants/0/expires: is before date");
+  ExpectProblem(With(file, [](Json& j) { j["grants"][0]["expire"] = "2027-01-01"; }),
+                "/grants/0/expire: unknown key");
+  ExpectProblem(With(file, [](Json& j) { j["grants"][0]["link"] = "see mail"; }),
+                "/grants/0/link: must be an https:// address");
+  ExpectProblem(
+      With("permissions/databases.json", [](Json& j) { j["grants"][0].erase("databases"); }),
+      "/grants/0/databases: must list at least one name");
+  EXPECT_EQ(Problems(With(file, [](Json& j) { j["grants"][0]["project"] = 9004; })), "");
+}
+
+TEST(Policy, ProjectsAreToldApart) {
+  auto second = [](const char* key, const Json& value) {
+    return With("projects.json", [&](Json& j) { j["projects"][2][key] = value; });
+  };
+  ExpectProblem(second("id", "pos-2025-9001"), "is the id or number of another project too");
+  ExpectProblem(second("number", 9001), "is the id or number of another project too");
+  ExpectProblem(second("id", "9001"), "must be a name that is no number");
+  ExpectProblem(second("id", "P\xd0\x9eS"), "must be a name");
+  ExpectProblem(second("workspaces", {"demo"}), "\"demo\" belongs to another project too");
+  ExpectProblem(second("kind", "reserch"), "/projects/2/kind: must be");
+  ExpectProblem(second("accepts_unlisted_workspaces", true),
+                "/projects/2/unlisted_workspaces_reason: is required");
+}
+
+TEST(Policy, ToolsAreWhole) {
+  auto tool = [](const char* name, const char* key, const Json& value) {
+    return With("tools.json", [&](Json& j) { j["tools"][name][key] = value; });
+  };
+  ExpectProblem(tool("python", "images", {"ehrql"}), "the image \"ehrql\" belongs to two tools");
+  ExpectProblem(tool("python", "images", {"EHRQL"}), "is not the name of an image");
+  ExpectProblem(tool("stata-mp", "allow_loopback_sockets", true),
+                "/tools/stata-mp/loopback_reason: is required");
+  ExpectProblem(tool("python", "any_command", {{"database", true}, {"levels", Json::array()}}),
+                "/tools/python/opt_outs: is required for a tool that reaches a database");
+  ExpectProblem(tool("sqlrunner", "preflight", Json::array()),
+                "/tools/sqlrunner/preflight: is required");
+  ExpectProblem(tool("python", "databse", true), "/tools/python/databse: unknown key");
+  ExpectProblem(tool("r", "limits", {{"memory", "lots"}}), "/tools/r/limits/memory");
+}
+
+TEST(Policy, RolesReferToEachOther) {
+  ExpectProblem(With("roles.json", [](Json& j) { j["users"]["x"] = {"king"}; }),
+                "/users/x: there is no role king");
+  ExpectProblem(With("roles.json", [](Json& j) { j["unlisted_users_are"] = "king"; }),
+                "/unlisted_users_are: there is no such role");
+  ExpectProblem(With("roles.json", [](Json& j) { j["roles"]["researcher"]["starts"] = {"x"}; }),
+                "/roles/researcher/starts: unknown kind");
+}
+
+}  // namespace
+}  // namespace carrel

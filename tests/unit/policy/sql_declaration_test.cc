@@ -1,0 +1,141 @@
+#include "policy/sql_declaration.h"
+
+#include <gtest/gtest.h>
+
+namespace carrel {
+namespace {
+
+constexpr SqlDialect kAll[] = {SqlDialect::kMssql, SqlDialect::kPostgresql, SqlDialect::kSqlite};
+
+Declaration Read(std::string_view sql, SqlDialect dialect = SqlDialect::kMssql) {
+  auto declaration = ReadDeclaration(sql, dialect);
+  EXPECT_TRUE(declaration.has_value()) << sql << ": " << declaration.error().ToString();
+  return declaration.value_or(Declaration::kNone);
+}
+
+TEST(SqlDeclaration, ReferencesThatCount) {
+  for (const char* sql :
+       {"SELECT * FROM p WHERE id NOT IN (SELECT Patient_ID FROM PatientsWithTypeOneDissent)",
+        "select * from patientswithtypeonedissent",
+        "SELECT * FROM p LEFT JOIN dbo.PatientsWithTypeOneDissent t ON t.id = p.id",
+        "SELECT * FROM a, PatientsWithTypeOneDissent",
+        "SELECT * FROM \"PatientsWithTypeOneDissent\"",
+        "SELECT * FROM /* why */ PatientsWithTypeOneDissent -- so",
+        "SELECT 'it''s' FROM a JOIN (b CROSS JOIN PatientsWithTypeOneDissent) ON 1=1",
+        "SELECT 1;\nSELECT * FROM p EXCEPT SELECT * FROM PatientsWithTypeOneDissent"})
+    for (SqlDialect dialect : kAll)
+      EXPECT_EQ(Read(sql, dialect), Declaration::kRefersToTable) << sql;
+  EXPECT_EQ(Read("SELECT * FROM [PatientsWithTypeOneDissent]"), Declaration::kRefersToTable);
+  EXPECT_EQ(Read("SELECT * FROM [db].[dbo].[PatientsWithTypeOneDissent] (NOLOCK)"),
+            Declaration::kRefersToTable);
+  EXPECT_EQ(Read("SELECT * FROM `PatientsWithTypeOneDissent`", SqlDialect::kSqlite),
+            Declaration::kRefersToTable);
+}
+
+TEST(SqlDeclaration, ExplicitDeclarationInAComment) {
+  for (const char* sql : {"-- AllowedPatientsWithTypeOneDissent: counts for T1OO checks\nSELECT 1",
+                          "/* x\nAllowedPatientsWithTypeOneDissent */ SELECT 1",
+                          "SELECT 1 --AllowedPatientsWithTypeOneDissent"})
+    for (SqlDialect dialect : kAll)
+      EXPECT_EQ(Read(sql, dialect), Declaration::kExplicitlyAllowed) << sql;
+}
+
+TEST(SqlDeclaration, AnExplicitDeclarationCountsBeforeAReference) {
+  EXPECT_EQ(Read("-- AllowedPatientsWithTypeOneDissent\nSELECT * FROM PatientsWithTypeOneDissent"),
+            Declaration::kExplicitlyAllowed);
+}
+
+TEST(SqlDeclaration, Evasions) {
+  for (const char* sql :
+       {"", "SELECT * FROM p",
+        // in comments and strings
+        "SELECT * FROM p -- FROM PatientsWithTypeOneDissent",
+        "SELECT * FROM p /* FROM PatientsWithTypeOneDissent */",
+        "SELECT 'FROM PatientsWithTypeOneDissent' FROM p",
+        "SELECT ' '' FROM PatientsWithTypeOneDissent' FROM p",
+        "SELECT 'AllowedPatientsWithTypeOneDissent' FROM p",
+        "SELECT AllowedPatientsWithTypeOneDissent FROM p",
+        "SELECT \"x\"\" FROM PatientsWithTypeOneDissent\" FROM p",
+        "SELECT * FROM p WHERE x = '--' -- ' FROM PatientsWithTypeOneDissent",
+        // longer and shorter names
+        "SELECT * FROM PatientsWithTypeOneDissents", "SELECT * FROM NotPatientsWithTypeOneDissent",
+        "SELECT * FROM #PatientsWithTypeOneDissent", "SELECT * FROM @PatientsWithTypeOneDissent",
+        "SELECT * FROM PatientsWithTypeOneDissent_old",
+        "-- NotAllowedPatientsWithTypeOneDissent\nSELECT * FROM p",
+        "-- allowedpatientswithtypeonedissent\nSELECT * FROM p",
+        // the name, but not as a table
+        "SELECT 1 AS PatientsWithTypeOneDissent FROM p",
+        "SELECT p.x PatientsWithTypeOneDissent FROM p",
+        "SELECT * FROM p PatientsWithTypeOneDissent",
+        "SELECT * FROM p AS PatientsWithTypeOneDissent",
+        "SELECT a, PatientsWithTypeOneDissent FROM p", "SELECT * FROM PatientsWithTypeOneDissent.p",
+        "SELECT * FROM f(PatientsWithTypeOneDissent)",
+        "SELECT * FROM PatientsWithTypeOneDissent(1)",
+        "SELECT * FROM p WHERE a IS DISTINCT FROM PatientsWithTypeOneDissent",
+        "SELECT * FROM p ORDER BY x, PatientsWithTypeOneDissent",
+        "SELECT * FROM a JOIN b ON x, PatientsWithTypeOneDissent",
+        "WITH PatientsWithTypeOneDissent AS (SELECT 1) SELECT * FROM PatientsWithTypeOneDissent",
+        "WITH a AS (SELECT 1), \"PatientsWithTypeOneDissent\" (x) AS (SELECT 1) "
+        "SELECT * FROM PatientsWithTypeOneDissent",
+        "WITH PatientsWithTypeOneDissent AS MATERIALIZED (SELECT 1) "
+        "SELECT * FROM PatientsWithTypeOneDissent"})
+    for (SqlDialect dialect : kAll) EXPECT_EQ(Read(sql, dialect), Declaration::kNone) << sql;
+  EXPECT_EQ(Read("SELECT [x]] FROM PatientsWithTypeOneDissent] FROM p"), Declaration::kNone);
+  // A blank that is none to the database must not make a name.
+  EXPECT_EQ(Read("SELECT * FROM\xc2\xa0PatientsWithTypeOneDissent"), Declaration::kNone);
+  // Cyrillic P.
+  EXPECT_EQ(Read("SELECT * FROM \xd0\xa0"
+                 "atientsWithTypeOneDissent"),
+            Declaration::kNone);
+}
+
+TEST(SqlDeclaration, CommentsAreReadAsTheDatabaseReadsThem) {
+  // Where comments nest, the first "*/" does not end it.
+  const char* nested = "SELECT * FROM p /* /* */ JOIN PatientsWithTypeOneDissent */";
+  EXPECT_EQ(Read(nested, SqlDialect::kMssql), Declaration::kNone);
+  EXPECT_EQ(Read(nested, SqlDialect::kPostgresql), Declaration::kNone);
+  // To SQLite this is one comment, then a string with the name in it; to T-SQL a statement.
+  const char* split = "SELECT /* /* */ ' */ 1 FROM PatientsWithTypeOneDissent -- '";
+  EXPECT_EQ(Read(split, SqlDialect::kSqlite), Declaration::kNone);
+  EXPECT_EQ(Read(split, SqlDialect::kMssql), Declaration::kRefersToTable);
+}
+
+TEST(SqlDeclaration, StringsOfPostgresql) {
+  EXPECT_EQ(Read("SELECT $$ FROM PatientsWithTypeOneDissent $$ FROM p", SqlDialect::kPostgresql),
+            Declaration::kNone);
+  EXPECT_EQ(
+      Read("SELECT $a$ $$ FROM PatientsWithTypeOneDissent $a$ FROM p", SqlDialect::kPostgresql),
+      Declaration::kNone);
+  EXPECT_EQ(Read("SELECT E'\\' FROM PatientsWithTypeOneDissent ' FROM p", SqlDialect::kPostgresql),
+            Declaration::kNone);
+  EXPECT_EQ(Read("SELECT E'\\'' FROM PatientsWithTypeOneDissent", SqlDialect::kPostgresql),
+            Declaration::kRefersToTable);
+}
+
+TEST(SqlDeclaration, WhatReadersDisagreeOnIsAnErrorWithItsLine) {
+  for (std::string_view sql : {std::string_view("SELECT 1\n/* FROM PatientsWithTypeOneDissent"),
+                               std::string_view("SELECT 1\n'FROM PatientsWithTypeOneDissent"),
+                               std::string_view("SELECT 1\n\"x FROM PatientsWithTypeOneDissent"),
+                               std::string_view("SELECT 1\n -- x\rFROM PatientsWithTypeOneDissent"),
+                               std::string_view("SELECT 1\n\0FROM PatientsWithTypeOneDissent", 38),
+                               std::string_view("SELECT 1\n\x0b")})
+    for (SqlDialect dialect : kAll) {
+      auto declaration = ReadDeclaration(sql, dialect);
+      ASSERT_FALSE(declaration.has_value()) << sql;
+      EXPECT_EQ(declaration.error().where, "line 2") << sql;
+    }
+  EXPECT_FALSE(ReadDeclaration("SELECT \xff", SqlDialect::kSqlite).has_value());
+}
+
+TEST(SqlDeclaration, NoneIsRefusedWithWhatToDo) {
+  auto refused = RequireDeclaration("SELECT 1", SqlDialect::kSqlite, "analysis/q.sql");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().kind, ErrorKind::kRefused);
+  EXPECT_EQ(refused.error().where, "analysis/q.sql");
+  EXPECT_NE(refused.error().hint.find("PatientsWithTypeOneDissent"), std::string::npos);
+  EXPECT_EQ(DialectOf("sqlite"), SqlDialect::kSqlite);
+  EXPECT_EQ(DialectOf("mssql"), SqlDialect::kMssql);
+}
+
+}  // namespace
+}  // namespace carrel
