@@ -13,18 +13,17 @@
 
 namespace carrel::outputs_testing {
 
-/// A directory under /var/tmp that is removed with all below it.
+/// A directory under /var/tmp (or another parent) that is removed with all below it.
 class TempDir {
  public:
-  TempDir() {
-    char name[] = "/var/tmp/carrel-outputs-XXXXXX";
-    if (::mkdtemp(name) == nullptr) abort();
-    path_ = name;
+  explicit TempDir(std::string parent = "/var/tmp") : parent_(std::move(parent)) {
+    path_ = parent_ + "/carrel-outputs-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) abort();
     fd_ = *OpenPath(path_, O_RDONLY | O_DIRECTORY);
   }
   ~TempDir() {
-    auto parent = OpenPath("/var/tmp", O_RDONLY | O_DIRECTORY);
-    EXPECT_TRUE(parent && RemoveTree(parent->get(), path_.substr(9))) << path_;
+    auto parent = OpenPath(parent_, O_RDONLY | O_DIRECTORY);
+    EXPECT_TRUE(parent && RemoveTree(parent->get(), path_.substr(parent_.size() + 1))) << path_;
   }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
@@ -53,7 +52,7 @@ class TempDir {
   }
 
  private:
-  std::string path_;
+  std::string parent_, path_;
   UniqueFd fd_;
 };
 

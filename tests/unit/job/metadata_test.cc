@@ -1,0 +1,154 @@
+#include "job/metadata.h"
+
+#include <gtest/gtest.h>
+
+#include "job/messages.h"
+#include "unit/job/outputs_support.h"
+
+namespace carrel {
+namespace {
+
+using outputs_testing::TempDir;
+
+TEST(Metadata, HasTheMembersOfTheContractInOrder) {
+  JobDefinition job;
+  job.id = "j1";
+  job.rap_id = "r1";
+  job.created_at = 1785000000;
+  job.image_sha = "sha256:" + std::string(64, 'e');
+  JobMetadata metadata;
+  metadata.collection.outputs.push_back({"a.csv", Level::kHighlySensitive, 1, "x"});
+  metadata.collection.outputs.push_back({"b.csv", Level::kModeratelySensitive, 1, "x", "too big"});
+  metadata.collection.tampered = {"code.py: removed"};
+  metadata.exit_code = 137;
+  metadata.completed_at_ns = 1785588896123456789;
+  const OrderedJson json = ToJson(job, metadata);
+  std::string names;
+  for (const auto& [name, value] : json.items()) names += name + " ";
+  EXPECT_EQ(names,
+            "outputs unmatched_patterns unmatched_outputs status_message hint timestamp_ns "
+            "job_definition_id job_definition_rap_id task_id created_at user completed_at "
+            "docker_image_id expected_image_id exit_code oom_killed container_metadata commit "
+            "database_name action_version action_revision action_created base_revision "
+            "base_created level4_excluded_files cancelled error job_metrics carrel ");
+  EXPECT_EQ(json["outputs"].dump(),
+            R"({"a.csv":"highly_sensitive","b.csv":"moderately_sensitive"})");
+  EXPECT_EQ(json["level4_excluded_files"].dump(), R"({"b.csv":"too big"})");
+  EXPECT_EQ(json["exit_code"], "137");
+  EXPECT_EQ(json["completed_at"], 1785588896);
+  EXPECT_EQ(json["error"], nullptr);
+  EXPECT_EQ(json["database_name"], nullptr);
+  EXPECT_EQ(json["carrel"]["tampered"][0], "code.py: removed");
+}
+
+// mission.md, mistake 9: no secret in what inspect and metadata show.
+TEST(Metadata, EnvironmentIsRedacted) {
+  const OrderedJson redacted = RedactEnvironment(OrderedJson::parse(R"({
+    "Config": {"Env": ["PATH=/bin", "DATABASE_URL=mssql://u:secret@h/d", "TOKEN", "X=secret=1",
+                       "PYTHONPATH=https://u:secret@h/"], "Image": "i"},
+    "list": [{"environment": {"HOME": "/tmp", "KEY": "secret", "N": 1}}], "env": "secret"})"));
+  EXPECT_EQ(redacted.dump(),
+            R"({"Config":{"Env":["PATH=/bin","DATABASE_URL=[redacted]","TOKEN","X=[redacted]",)"
+            R"("PYTHONPATH=[redacted]"],"Image":"i"},)"
+            R"("list":[{"environment":{"HOME":"/tmp","KEY":"[redacted]","N":"[redacted]"}}],)"
+            R"("env":"[redacted]"})");
+}
+
+class RecordsTest : public testing::Test {
+ protected:
+  RecordsTest() {
+    for (const char* name : {"logs", "high", "medium"}) ::mkdir((dir_ / name).c_str(), 0755);
+    logs_ = *OpenPath(dir_ / "logs", O_RDONLY | O_DIRECTORY);
+    high_ = *OpenPath(dir_ / "high", O_RDONLY | O_DIRECTORY);
+    medium_ = *OpenPath(dir_ / "medium", O_RDONLY | O_DIRECTORY);
+    places_ = {logs_.get(), high_.get(), medium_.get(), "2026-08", "j1", "act"};
+    places_.high = {::geteuid(), ::getegid(), 0700, 0600};
+    places_.medium = {::geteuid(), ::getegid(), 0755, 0644};
+    dir_.Write("log", "the log\n");
+    log_ = *OpenPath(dir_ / "log", O_RDONLY);
+  }
+  mode_t Mode(const std::string& name) {
+    struct stat info {};
+    EXPECT_EQ(::lstat((dir_ / name).c_str(), &info), 0) << name;
+    return info.st_mode & 07777;
+  }
+  TempDir dir_;
+  UniqueFd logs_, high_, medium_, log_;
+  RecordPlaces places_;
+};
+
+TEST_F(RecordsTest, GoToTheirPlacesWithTheModeOfTheLevel) {
+  ASSERT_TRUE(PublishLog(places_, log_.get()).has_value());
+  ASSERT_TRUE(PublishLog(places_, log_.get()).has_value());  // a second job of the action
+  ASSERT_TRUE(WriteMetadata(places_, {{"a", "\xff"}}).has_value());
+  for (const char* name :
+       {"logs/2026-08/os-job-j1/logs.txt", "high/metadata/act.log", "medium/metadata/act.log"})
+    EXPECT_EQ(dir_.Read(name), "the log\n") << name;
+  EXPECT_EQ(Mode("logs/2026-08"), 0700u);
+  EXPECT_EQ(Mode("logs/2026-08/os-job-j1/logs.txt"), 0600u);
+  EXPECT_EQ(Mode("logs/2026-08/os-job-j1/metadata.json"), 0600u);
+  EXPECT_EQ(Mode("high/metadata/act.log"), 0600u);
+  EXPECT_EQ(Mode("medium/metadata"), 0755u);
+  EXPECT_EQ(Mode("medium/metadata/act.log"), 0644u);
+  EXPECT_EQ(ListDir(OpenPath(dir_ / "medium/metadata", O_RDONLY)->get())->size(), 1u);
+}
+
+// mission.md, mistake 8.
+TEST_F(RecordsTest, AnActionsNameIsNoPath) {
+  for (const char* bad : {"../x", "a/b", "..", "", "a\nb", "manifest\xff"}) {
+    places_.action = bad;
+    EXPECT_FALSE(PublishLog(places_, log_.get()).has_value()) << bad;
+  }
+  places_.action = "act";
+  places_.job_id = "../../x";
+  EXPECT_FALSE(PublishLog(places_, log_.get()).has_value());
+  EXPECT_FALSE(WriteMetadata(places_, {}).has_value());
+  EXPECT_FALSE(dir_.Exists("high/metadata"));
+}
+
+// mission.md, mistake 2.
+TEST_F(RecordsTest, LinksAreNotFollowed) {
+  ASSERT_EQ(::mkdir((dir_ / "outside").c_str(), 0755), 0);
+  dir_.Write("outside/target", "old");
+  dir_.Write("high/metadata/x", "");
+  ASSERT_EQ(::symlink("../../outside/target", (dir_ / "high/metadata/act.log").c_str()), 0);
+  ASSERT_EQ(::symlink("../outside", (dir_ / "medium/metadata").c_str()), 0);
+  EXPECT_FALSE(PublishLog(places_, log_.get()).has_value());
+  EXPECT_EQ(dir_.Read("outside/target"), "old");
+  EXPECT_EQ(dir_.Read("high/metadata/act.log"), "the log\n");
+  EXPECT_EQ(ListDir(OpenPath(dir_ / "outside", O_RDONLY)->get())->size(), 1u);
+}
+
+TEST(Messages, SayWhatHappened) {
+  const auto status = [](ExitFacts facts) { return DescribeExit(facts).status; };
+  EXPECT_EQ(status({0}), "Completed successfully");
+  EXPECT_EQ(status({137, true, false, false, false, 4ull << 30}),
+            "Job ran out of memory (limit was 4.0 GiB)");
+  EXPECT_EQ(status({137, false, true}), "Job cancelled by user");
+  EXPECT_EQ(status({137, true, true}), "Job cancelled by user");
+  EXPECT_EQ(status({137}), "Job killed by an administrator or by the system");
+  EXPECT_EQ(status({143, false, false, true, false, 0, 86400}),
+            "Job ran for longer than is allowed (limit was 24 hours)");
+  EXPECT_EQ(status({139}), "Job was ended by SIGSEGV");
+  EXPECT_EQ(status({127}), "The command was not found in the image");
+  EXPECT_EQ(status({3}), "Job exited with an error");
+  std::set<std::string> distinct;
+  for (int code : {2, 3, 4, 5, 6, 10, 11, 12, 13, 14}) {
+    ExitFacts facts{code};
+    facts.database_tool = true;
+    distinct.insert(status(facts));
+  }
+  EXPECT_EQ(distinct.size(), 10u);
+  EXPECT_FALSE(distinct.contains("Job exited with an error"));
+}
+
+TEST(Messages, MissingOutputsAreNamedInTheHintOnly) {
+  const JobMessage message = DescribeMissingOutputs({"output/a*.csv"}, {"output/b.csv"});
+  EXPECT_EQ(message.status.find("output/"), std::string::npos);
+  EXPECT_EQ(message.hint, "No file matches output/a*.csv. The action made: output/b.csv");
+  std::vector<std::string> many(50, "x");
+  EXPECT_NE(DescribeMissingOutputs({"p"}, many).hint.find("and 30 more"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace carrel
