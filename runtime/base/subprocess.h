@@ -25,9 +25,9 @@ struct SubprocessResult {
   std::string errors;  ///< stderr, its first 64 KiB
 };
 
-/// Runs argv[0] (an absolute path, or a name on /usr/sbin:/usr/bin:/sbin:/bin) and waits for it. An exit status that
-/// is not 0 is a result; a helper that is missing or takes too long is an Error. The helper dies
-/// with carrel.
+/// Runs argv[0] (an absolute path, or a name on /usr/sbin:/usr/bin:/sbin:/bin) and waits for it. An
+/// exit status that is not 0 is a result; a helper that is missing or takes too long is an Error.
+/// The helper dies with carrel.
 Result<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv,
                                        const SubprocessOptions& options = {});
 
