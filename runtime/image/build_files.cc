@@ -94,6 +94,8 @@ Result<void> AddRecipeFiles(int root, const Recipe& recipe, const BuildOptions& 
     if (::symlinkat(target.c_str(), dir.get(), name.c_str()) < 0)
       return SysFault(link, "symlinkat");
   }
+  // A start mounts on it, in a root that cannot be written.
+  CARREL_TRY(MakeDirsBeneath(root, recipe.config.working_dir.substr(1), 0755));
   return {};
 }
 

@@ -230,10 +230,9 @@ Result<void> OpenCompressor(archive* compressor, Sink* sink) {
   return {};
 }
 
-// Names are bytes: with any other setting the process's locale would choose the encoding.
+// GNU tar's format takes names as bytes; pax would have the process's locale choose an encoding.
 Result<void> OpenTar(archive* tar, Chain* chain) {
-  if (archive_write_set_format_pax_restricted(tar) != ARCHIVE_OK ||
-      archive_write_set_options(tar, "hdrcharset=BINARY") != ARCHIVE_OK ||
+  if (archive_write_set_format_gnutar(tar) != ARCHIVE_OK ||
       archive_write_open(tar, chain, nullptr, &WriteToCompressor, nullptr) != ARCHIVE_OK)
     return ArchiveFault(tar, "tar");
   return {};

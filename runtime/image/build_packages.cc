@@ -84,23 +84,20 @@ std::vector<std::string> MmdebstrapOptions(const Recipe& recipe, const std::stri
   const std::string archives = "\"$1\"/var/cache/apt/archives";
   const std::string kept = ShellQuote(cache);
   // Packages are linked, not copied: work directory and cache are on one file system.
-  std::vector<std::string> argv = {"mmdebstrap",
-                                   "--mode=root",
-                                   "--variant=essential",
-                                   "--format=directory",
-                                   "--aptopt=" + fetch_options,
-                                   "--dpkgopt=force-unsafe-io",
-                                   "--dpkgopt=path-exclude=/usr/share/man/*",
-                                   "--dpkgopt=path-exclude=/usr/share/info/*",
-                                   "--dpkgopt=path-exclude=/usr/share/locale/*",
-                                   "--dpkgopt=path-exclude=/usr/share/doc/*",
-                                   "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-                                   "--skip=download/empty,essential/unlink,cleanup/reproducible",
-                                   "--setup-hook=mkdir -p " + archives + " && find " + kept +
-                                       " -name '*.deb' -exec cp -l -t " + archives + " {} +",
-                                   "--customize-hook=find " + archives +
-                                       " -maxdepth 1 -name '*.deb' ! -name '*+carrel*'" +
-                                       " -exec cp -l -n -t " + kept + " {} +"};
+  std::vector<std::string> argv = {
+      "mmdebstrap", "--mode=root", "--variant=essential", "--format=directory",
+      "--aptopt=" + fetch_options, "--dpkgopt=force-unsafe-io",
+      "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",
+      "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
+      "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+      "--skip=download/empty,essential/unlink,cleanup/reproducible",
+      // /bin, /lib and their like are links from the start, as on every Debian since 12.
+      "--setup-hook=cd \"$1\" && for d in bin sbin lib lib64; do mkdir -p usr/$d && ln -s usr/$d "
+      "$d; done",
+      "--setup-hook=mkdir -p " + archives + " && find " + kept + " -name '*.deb' -exec cp -l -t " +
+          archives + " {} +",
+      "--customize-hook=find " + archives + " -maxdepth 1 -name '*.deb' ! -name '*+carrel*'" +
+          " -exec cp -l -n -t " + kept + " {} +"};
   if (const std::string include = Include(recipe); !include.empty())
     argv.push_back("--include=" + include);
   return argv;
