@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/command.h"
+#include "cli/image_build.h"
 #include "image/image_store.h"
 #include "image/names.h"
 
@@ -239,6 +240,7 @@ int TagCommand(int argc, char** argv) {
 }
 
 constexpr Command kSubcommands[] = {
+    {"build", "build an image from Debian packages", &ImageBuildCommand},
     {"import", "import an OCI layout or a docker-archive", &ImportImageCommand},
     {"list", "list the images", &ListCommand},
     {"inspect", "show one image", &InspectCommand},

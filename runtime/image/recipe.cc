@@ -6,6 +6,7 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
+#include "image/names.h"
 
 namespace carrel {
 namespace {
@@ -13,21 +14,14 @@ namespace {
 // 2100-01-01: a time after it is a mistake (milliseconds, say).
 constexpr int64_t kLastEpoch = 4102444800;
 
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
-
-bool IsName(std::string_view text) {
-  return !text.empty() && text.size() <= 128 && text[0] != '-' && text[0] != '.' &&
-         std::all_of(text.begin(), text.end(), IsNameCharacter);
+bool IsPackageCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '+' || c == '-';
 }
 
 // Names end on a command line of apt: "-o..." or "pkg=version" must not get there.
 bool IsPackageName(std::string_view text) {
   return text.size() >= 2 && text.size() <= 128 && text[0] != '-' && text[0] != '+' &&
-         text[0] != '.' && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c != '_' && IsNameCharacter(c)) || c == '+';
-         });
+         text[0] != '.' && std::all_of(text.begin(), text.end(), IsPackageCharacter);
 }
 
 bool IsAbsoluteNormal(std::string_view path) {
@@ -89,17 +83,12 @@ void DecodeConfig(JsonObject& in, ImageConfig& config) {
 
 }  // namespace
 
-bool IsImageName(std::string_view text) {
-  const size_t colon = text.find(':');
-  return colon != std::string_view::npos && IsName(text.substr(0, colon)) &&
-         IsName(text.substr(colon + 1));
-}
-
 Result<Recipe> DecodeRecipe(const Json& json) {
   Recipe recipe;
   JsonObject in(json, "");
   recipe.name = in.RequiredString("name", 256);
-  if (!IsImageName(recipe.name)) in.Problem("name", "must be NAME:TAG, in lower case");
+  if (auto checked = CheckImageName(recipe.name); !checked)
+    in.Problem("name", checked.error().what);
   in.String("summary");
   recipe.suite = in.RequiredString("suite", 32);
   if (!std::all_of(recipe.suite.begin(), recipe.suite.end(),

@@ -46,7 +46,4 @@ Result<Recipe> DecodeRecipe(const Json& json);
 /// Reads `path`: a recipe.json, or a directory that has one.
 Result<Recipe> ReadRecipe(const std::string& path);
 
-/// True for "NAME:TAG" of lower-case letters, digits, '.', '_', '-'.
-bool IsImageName(std::string_view text);
-
 }  // namespace carrel
