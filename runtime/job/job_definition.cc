@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
+#include "job/utf8.h"
 #include "policy/names.h"
 
 namespace carrel {
@@ -147,7 +148,7 @@ void DecodeOutputSpec(JsonObject& in, JobDefinition& job) {
 void DecodeInputs(JsonObject& in, JobDefinition& job) {
   job.inputs = in.Strings("inputs").value_or(job.inputs);
   for (size_t i = 0; i < job.inputs.size(); ++i)
-    if (!IsNormalRelativePath(job.inputs[i]) || !IsUtf8(job.inputs[i]))
+    if (!IsNormalRelativePath(job.inputs[i]) || !IsValidUtf8(job.inputs[i]))
       ElementProblem(in, "inputs", i, "must be a path relative to the workspace");
   job.input_job_ids = in.Strings("input_job_ids").value_or(job.input_job_ids);
   for (size_t i = 0; i < job.input_job_ids.size(); ++i)
@@ -202,21 +203,12 @@ OrderedJson RedactedEnvironment(const std::map<std::string, std::string>& env) {
 
 }  // namespace
 
-bool IsUtf8(std::string_view text) {
-  try {
-    (void)Json(std::string(text)).dump();
-    return true;
-  } catch (const Json::exception&) {
-    return false;
-  }
-}
-
 std::optional<std::string> OutputPatternProblem(std::string_view pattern) {
   if (pattern.empty()) return "an output pattern cannot be empty";
   if (pattern.front() == '/') return "an output pattern must be relative to the workspace";
   if (pattern.find('\\') != std::string_view::npos)
     return "an output pattern must not hold a backslash";
-  if (!IsUtf8(pattern)) return "an output pattern must be UTF-8";
+  if (!IsValidUtf8(pattern)) return "an output pattern must be UTF-8";
   if (!IsNormalRelativePath(pattern))
     return "an output pattern must stay in the workspace: no \"..\", \".\", empty part, NUL or "
            "control character";
@@ -262,6 +254,32 @@ Result<JobDefinition> DecodeJobDefinition(const Json& value) {
                  job.memory_bytes);
   CARREL_TRY(in.Finish());
   return job;
+}
+
+JobRequest RequestOf(const JobDefinition& job) {
+  JobRequest request;
+  request.workspace = job.workspace;
+  request.project = job.project;
+  request.user = job.user;
+  request.repo_url = job.repo_url;
+  request.commit = job.commit;
+  if (job.study) {
+    request.study_repo_url = job.study->git_repo_url;
+    request.study_commit = job.study->commit;
+  }
+  request.image = job.image;
+  request.image_sha = job.image_sha;
+  request.args = job.args;
+  request.env = job.env;
+  for (const auto& [pattern, level] : job.output_spec) request.levels.insert(level);
+  request.allow_database_access = job.allow_database_access;
+  request.database_name = job.database_name;
+  request.memory_bytes = job.memory_bytes;
+  request.cpu_milli = job.cpu_milli;
+  request.level4_max_csv_rows = job.level4_max_csv_rows;
+  request.level4_max_filesize = job.level4_max_filesize;
+  request.level4_file_types = job.level4_file_types;
+  return request;
 }
 
 OrderedJson ToJson(const JobDefinition& job) {

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "policy/job_request.h"
 #include "policy/level.h"
 
 namespace carrel {
@@ -54,14 +55,14 @@ struct JobDefinition {
 /// as absent there (the agent writes what it does not know as null).
 Result<JobDefinition> DecodeJobDefinition(const Json& value);
 
+/// What the policy's decision needs to know of the job.
+JobRequest RequestOf(const JobDefinition& job);
+
 /// For records: every member, with the values of `env` redacted but for OPENSAFELY_BACKEND and
 /// EHRQL_PERMISSIONS, which are no secret.
 OrderedJson ToJson(const JobDefinition& job);
 
 /// Null when `pattern` stays in the workspace and out of metadata/; else what is wrong with it.
 std::optional<std::string> OutputPatternProblem(std::string_view pattern);
-
-/// True when `text` is well-formed UTF-8.
-bool IsUtf8(std::string_view text);
 
 }  // namespace carrel

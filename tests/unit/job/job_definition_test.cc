@@ -65,6 +65,11 @@ TEST(JobDefinition, FullDefinitionAsTheAgentSendsIt) {
   EXPECT_EQ(job->memory_bytes, 512ull << 20);
   EXPECT_EQ(job->project, "7");
   EXPECT_EQ(job->study->branch, "feature/x");
+  const JobRequest request = RequestOf(*job);
+  EXPECT_EQ(request.study_repo_url, "https://github.com/opensafely/study");
+  EXPECT_EQ(request.levels, std::set<Level>{Level::kHighlySensitive});
+  EXPECT_EQ(request.memory_bytes, 512ull << 20);
+  EXPECT_TRUE(request.allow_database_access);
   const std::string record = ToJson(*job).dump();
   EXPECT_EQ(record.find("s3cret"), std::string::npos);
   EXPECT_NE(record.find("\"OPENSAFELY_BACKEND\":\"tpp\""), std::string::npos);
