@@ -101,7 +101,11 @@ inline Layer CompressedLayer(const std::vector<Node>& nodes, int filter) {
 }
 
 /// "f7". (Not "f" + std::to_string: gcc 12 warns there of what cannot be.)
-inline std::string Numbered(int i) { return std::to_string(i).insert(0, 1, 'f'); }
+inline std::string Numbered(int i) {
+  std::string name("f");
+  name += std::to_string(i);
+  return name;
+}
 
 inline std::string DigestOf(std::string_view text) { return "sha256:" + Sha256Hex(text); }
 
