@@ -266,16 +266,28 @@ Result<void> LayerApplier::ApplyWhiteout(const Entry& entry) {
   if (archive_entry_filetype(entry.raw) != S_IFREG ||
       archive_entry_hardlink(entry.raw) != nullptr || archive_entry_size(entry.raw) != 0)
     return BadInput("", "a whiteout that is not an empty file");
-  if (!entry.parent.empty()) CARREL_TRY(Note(entry.parent, true));
-  if (entry.name == kOpaque) {
-    CARREL_TRY(OpenParent(entry.parent));
-    return HideLowerEntries(entry.parent);
-  }
   const std::string hidden = entry.name.substr(kWhiteout.size());
-  if (hidden.empty() || hidden == "." || hidden == ".." || hidden.starts_with(kWhiteout))
+  const bool opaque = entry.name == kOpaque;
+  if (!opaque &&
+      (hidden.empty() || hidden == "." || hidden == ".." || hidden.starts_with(kWhiteout)))
     return BadInput("", "a whiteout of an impossible name");
-  CARREL_ASSIGN(UniqueFd parent, OpenParent(entry.parent));
-  return HideLower(parent.get(), entry.parent, hidden);
+  // umoci writes whiteouts below a file or link that replaces a directory: nothing is left there
+  // to hide, and the link is not looked through.
+  if (IsBelowOwnFile(entry.parent)) return {};
+  auto parent = OpenBeneath(tree_, entry.parent, O_RDONLY | O_DIRECTORY);
+  if (!parent && parent.error().code == ENOENT) return {};
+  if (!parent) return InTheWay(entry.parent);
+  if (opaque) return HideLowerEntries(entry.parent);
+  return HideLower(parent->get(), entry.parent, hidden);
+}
+
+// Whether `path`, or what it passes through, is something of this layer that is no directory.
+bool LayerApplier::IsBelowOwnFile(std::string path) const {
+  for (; !path.empty(); path = SplitLast(path).first) {
+    const auto own = present_.find(path);
+    if (own != present_.end() && !own->second) return true;
+  }
+  return false;
 }
 
 // Hides what lower layers have at `name`; what this layer has there, or below, stays.

@@ -68,6 +68,7 @@ class LayerApplier {
   Result<void> Note(const std::string& path, bool directory);
   Result<UniqueFd> OpenParent(const std::string& path);
   Result<void> ClearPlace(int parent, const Entry& entry, bool for_directory);
+  bool IsBelowOwnFile(std::string path) const;
   Result<void> HideLower(int parent, const std::string& parent_path, const std::string& name);
   Result<void> HideLowerEntries(const std::string& path);
   void ForgetDirectories(const std::string& path);

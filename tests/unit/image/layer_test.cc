@@ -209,7 +209,18 @@ TEST_F(LayerTest, RefusesImpossibleWhiteouts) {
   EXPECT_HOLDS(Why({File(".wh..wh.plnk", "")}), "whiteout");
   EXPECT_HOLDS(Why({File(".wh.a", "content")}), "whiteout");
   EXPECT_HOLDS(Why({Link(".wh.a", "b")}), "whiteout");
-  EXPECT_HOLDS(Why({File(".wh.a/b", "x")}), "whiteout");
+  EXPECT_HOLDS(Why({File(".wh.a/b", "x")}), "whiteout's name");
+}
+
+TEST_F(LayerTest, WhiteoutsBelowWhatReplacedTheirDirectoryHideNothing) {
+  const std::string outside = path_ + "/outside";
+  Write("outside/x", "data");
+  const Layer lower = PlainLayer({File("d/x", "1"), File("e/x", "1")});
+  const Image image = Good({lower, PlainLayer({File("d", "file"), File("d/.wh.x", ""),
+                                               Link("e", outside), File("e/.wh.x", "")})});
+  EXPECT_EQ(Read(image, "d"), "file");
+  EXPECT_TRUE(S_ISLNK(Stat(image, "e").st_mode));
+  EXPECT_EQ(*ReadFile(outside + "/x"), "data");
 }
 
 TEST_F(LayerTest, MountPointsMustBeDirectories) {
