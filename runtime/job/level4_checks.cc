@@ -14,6 +14,7 @@ namespace carrel {
 namespace {
 
 constexpr uint64_t kMaxInspected = 256u << 20;
+constexpr int64_t kLinesPerRow = 4;
 
 Refusal CheckName(const std::string& type, const Level4Rules& rules) {
   if (std::find(rules.file_types.begin(), rules.file_types.end(), type) != rules.file_types.end())
@@ -29,9 +30,12 @@ Refusal CheckCsv(std::string_view text, int64_t max_rows, Level4Verdict* verdict
   verdict->row_count = shape.rows;
   verdict->col_count = shape.columns;
   if (shape.unbalanced) return "A quote in it never ends, so that its rows cannot be counted";
-  if (shape.most_rows > max_rows)
-    return "It has " + std::to_string(shape.most_rows) + " rows, more than the " +
-           std::to_string(max_rows) + " that a table at level 4 may have";
+  // A cell of several lines is one row; a cell of a whole table is not. CheckTables finds most of
+  // those; this finds them whatever they hold.
+  const int64_t rows = shape.most_rows > kLinesPerRow * max_rows ? shape.most_rows : shape.rows;
+  if (rows > max_rows)
+    return "It has " + std::to_string(rows) + " rows, more than the " + std::to_string(max_rows) +
+           " that a table at level 4 may have";
   if (shape.identifiers)
     return "It has a column of patient identifiers (such as patient_id). Files at level 4 must "
            "hold "

@@ -10,7 +10,8 @@
 // - every text file, whatever its name, is searched for tables: delimited by comma, semicolon, tab
 //   or bar, printed with blanks, as HTML rows, as JSON lists, as "name: value" records
 // - more lines of data than max_csv_rows are refused in any text; a log's lines don't count,
-//   because their fields are sentences. CSV rows are counted in each dialect, the most count
+//   because their fields are sentences. CSV rows are counted as csv readers do, but lines that a
+//   quote hides count as lines of data, and more than four lines a row are rows in any case
 // - a column named patient_id or NHS number in any spelling is refused: at the head of a file
 //   always; further down if values that look like identifiers stand below, so that a log which only
 //   mentions patient_id passes, and one that prints the rows does not

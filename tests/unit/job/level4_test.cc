@@ -1,0 +1,389 @@
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include "base/subprocess.h"
+#include "job/csv_sniff.h"
+#include "job/level4_checks.h"
+#include "unit/job/outputs_support.h"
+
+namespace carrel {
+namespace {
+
+using outputs_testing::TempDir;
+
+class Level4Test : public testing::Test {
+ protected:
+  Level4Verdict Verdict(const std::string& name, std::string_view content) {
+    dir_.Write("file", content);
+    const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
+    auto verdict = CheckLevel4(fd.get(), "output/" + name, rules_);
+    EXPECT_TRUE(verdict.has_value());
+    return verdict ? *verdict : Level4Verdict{};
+  }
+  std::string Reason(const std::string& name, std::string_view content) {
+    return Verdict(name, content).refusal.value_or("");
+  }
+  void Passes(const std::string& name, std::string_view content) {
+    EXPECT_EQ(Reason(name, content), "") << name << ":\n" << content.substr(0, 300);
+  }
+  void Withheld(const std::string& name, std::string_view content, const std::string& why) {
+    const std::string reason = Reason(name, content);
+    EXPECT_NE(reason.find(why), std::string::npos) << name << " gave \"" << reason << "\":\n"
+                                                   << content.substr(0, 300);
+  }
+  TempDir dir_;
+  Level4Rules rules_;
+};
+
+std::string Repeat(int times, const std::string& text) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+// `header`, then `rows` lines in which "#" is the number of the line.
+std::string Rows(int rows, const std::string& row, const std::string& header = "") {
+  std::string all = header;
+  for (int i = 1; i <= rows; ++i) {
+    std::string line = row;
+    for (size_t at; (at = line.find('#')) != std::string::npos;)
+      line.replace(at, 1, std::to_string(i));
+    all += line;
+  }
+  return all;
+}
+
+const char kIdentifiers[] = "patient identifiers";
+
+TEST_F(Level4Test, TypesByNameFailClosed) {
+  for (const char* name : {"a.csv", "a.CSV", "a.Txt", "a.log", "a.md"}) Passes(name, "a,b\n1,2\n");
+  for (const char* name : {"a.csv.gz", "a.feather", "a.dta", "a.rds", "a.pdf", "a", ".csv", "a.",
+                           "a.csv ", "a.csv/b", "a.cs\xc3\xa9"})
+    Withheld(name, "a,b\n1,2\n", "not permitted");
+  rules_.file_types = {".csv", ".pdf"};
+  Withheld("a.txt", "x", "not permitted");
+  Withheld("a.pdf", "%PDF-1.4", "no check");
+}
+
+TEST_F(Level4Test, Size) {
+  rules_.max_filesize = 10;
+  Passes("a.txt", "0 456789 x");
+  Withheld("a.txt", "0 456789 xy", "11 bytes");
+}
+
+TEST_F(Level4Test, RowsAreCounted) {
+  rules_.max_csv_rows = 100;
+  const Level4Verdict verdict = Verdict("a.csv", Rows(100, "#,x,y\n", "n,b,c\n"));
+  EXPECT_EQ(verdict.refusal, std::nullopt);
+  EXPECT_EQ(verdict.row_count, 100);
+  EXPECT_EQ(verdict.col_count, 3);
+  for (const char* end : {"\n", "\r\n", "\r"}) {
+    Passes("a.csv", Rows(100, std::string("#,x") + end, std::string("n,b") + end));
+    Withheld("a.csv", Rows(101, std::string("#,x") + end, std::string("n,b") + end), "101 rows");
+  }
+  for (const char* row : {"#;x\n", "#\tx\n", "#|x\n", "\"#\",\"x\"\n", "#\n"})
+    Withheld("a.csv", Rows(101, row, "header\n"), "101 rows");
+  Withheld("a.csv", Rows(101, "#,x", "a,b") + "\n" + Rows(101, "#,x\n"), "rows");
+}
+
+TEST_F(Level4Test, QuotedNewlinesAreNotRows) {
+  rules_.max_csv_rows = 100;
+  const Level4Verdict verdict =
+      Verdict("a.csv", Rows(90, "#,\"a remark\nof two \"\"lines\"\"\"\n", "n,remark\n"));
+  EXPECT_EQ(verdict.refusal, std::nullopt);
+  EXPECT_EQ(verdict.row_count, 90);
+}
+
+TEST_F(Level4Test, QuotesDoNotHideRows) {
+  rules_.max_csv_rows = 100;
+  const std::string rows = Rows(200, "#,23,1970-01-01\n");
+  Withheld("a.csv", "a,b,\"c\n" + rows, "quote in it never ends");
+  Withheld("a.csv", "a,b,\"c\n" + rows + "\"\n", "rows");
+  Withheld("a.csv", "a;\"b\n" + rows + "\"\n", "rows");
+  Withheld("a.csv", "a,\"b\n" + Rows(500, "a line of many words of text\n") + "\"\n", "rows");
+}
+
+// mission.md, mistake 3: the same rows under every disguise of it.
+TEST_F(Level4Test, IdentifiersInAnySpelling) {
+  for (const char* name :
+       {"patient_id", "Patient_ID", "PATIENT_ID", "patient id", "PatientId", "patientid",
+        "patient-id", "patient.id", " patient_id ", "\"patient_id\"", "'patient_id'",
+        "_patient_id_", "nhs_number", "NHS Number", "\xef\xbd\x90\xef\xbd\x81tient_id",
+        "pat\xe2\x80\x8bient_id"}) {
+    for (const char* delimiter : {",", ";", "\t", "|"}) {
+      const std::string d = delimiter;
+      const std::string n = name;
+      Withheld("a.csv", n + d + "age\n1" + d + "23\n", kIdentifiers);
+      Withheld("a.csv", "age" + d + n + d + "sex\n23" + d + "1" + d + "F\n", kIdentifiers);
+      Withheld("a.csv", "age" + d + n + "\n23" + d + "1\n", kIdentifiers);
+      Withheld("a.csv", "\xef\xbb\xbf" + n + d + "age\n", kIdentifiers);
+      Withheld("a.csv", "# made by x\n\n" + n + d + "age\n", kIdentifiers);
+      Withheld("a.csv", "Table 1\n" + n + d + "age\n1" + d + "23\n", kIdentifiers);
+      for (const char* file : {"a.txt", "a.log", "a.md", "a.html"})
+        Withheld(file, n + d + "age\n1" + d + "23\n2" + d + "25\n", kIdentifiers);
+      Withheld("a.txt", "some text\n\n" + n + d + "age\r\n1" + d + "23\r\n", kIdentifiers);
+    }
+    Withheld("a.csv", std::string(name) + "\n1\n2\n", kIdentifiers);
+    Withheld("a.txt", std::string(name) + "\n1\n2\n", kIdentifiers);
+  }
+  Withheld("a.csv", "patient_id,1001,1002,1003,1004,1005,1006,1007,1008\nage,1,2,3,4,5,6,7,8\n",
+           kIdentifiers);
+  Withheld("a.csv", "x,y\n1,2\npatient_id,age\n9f86d081884c7d659a2feaa0c55ad015,23\n",
+           kIdentifiers);
+  Withheld("a.csv", "x\n\"pati\nent_id\",age\n1234,23\n", kIdentifiers);
+}
+
+TEST_F(Level4Test, PrintedRowsOfPatients) {
+  // pandas' head(), R's print of a data frame and of a tibble, Stata's list, Markdown.
+  Withheld("a.log", "   patient_id  age sex\n0           1   23   F\n1           2   25   M\n",
+           kIdentifiers);
+  Withheld("a.log", "  patient_id age\n1        101  23\n2        102  25\n", kIdentifiers);
+  Withheld("a.log",
+           "# A tibble: 2 x 2\n  patient_id   age\n       <int> <int>\n1        101    23\n",
+           kIdentifiers);
+  Withheld("a.log",
+           "     +------------------+\n     | patient_id   age |\n     |------------------|\n"
+           "  1. |        101    23 |\n",
+           kIdentifiers);
+  Withheld("a.md", "| patient_id | age |\n|---|---|\n| 1 | 23 |\n", kIdentifiers);
+  Withheld("a.txt", "{\"patient_id\": 1, \"age\": 3}\n{\"patient_id\": 2, \"age\": 4}\n",
+           kIdentifiers);
+  Withheld("a.txt", "{'patient_id': [101, 102], 'age': [3, 4]}\n", kIdentifiers);
+  Withheld("a.txt", "patient_id=101 age=3\npatient_id=102 age=4\n", kIdentifiers);
+}
+
+TEST_F(Level4Test, HonestFilesPass) {
+  Passes("a.log",
+         "2026-08-01 10:00:00,123 INFO joined on patient_id, 100 rows\n"
+         "Dropped rows where patient_id is null: 0\nSELECT patient_id, age\nFROM patients\n"
+         "columns: patient_id, age, sex\n5 rows\n");
+  Passes("a.log",
+         " #   Column      Non-Null Count  Dtype\n---  ------      --------------  -----\n"
+         " 0   patient_id  100 non-null    int64\n 1   age         100 non-null    int64\n");
+  Passes("a.log", "patient_id      int64\nage             int64\ndtype: object\n");
+  Passes("a.log", "patient_id    0\nage           5\ndtype: int64\n");
+  Passes("a.log",
+         "       patient_id         age\ncount  100.000000  100.000000\n"
+         "mean    50.500000   44.300000\nstd     29.011492   12.100000\n");
+  Passes("a.log", "{'patient_id': dtype('int64'), 'age': dtype('int64')}\n");
+  Passes("a.csv", "variable,missing\nage,5\npatient_id,0\nsex,12\nregion,3\n");
+  Passes("a.csv", "sex,n\nF,100\nM,95\n");
+  Passes("a.csv", "");
+  Passes("a.txt", "");
+  Passes("a.md",
+         "# Report\n\nWe used `patient_id` to join.\n\n| sex | n |\n|---|---|\n| F | 1 |\n");
+  Passes("a.log", "\x1b[31mred\x1b[0m progress 10%\r20%\b\b\n");
+  Passes("a.html", "<html><body><p>joined on <code>patient_id</code></p></body></html>");
+  Passes("a.log", Rows(20000, "2026-08-01 10:00:00,123 INFO step # of the model, loss 0.5\n"));
+  Passes("a.log", Rows(20000, "[#]\ttrain-rmse:0.51\ttest-rmse:0.61\n"));
+  Passes("a.log", Rows(20000, "Chain 1: Iteration: # / 2000 [ 10%]  (Warmup)\n"));
+  Passes("a.log", Rows(20000, "age_group | .0123 .456 1.2 0.03 -.02 .04\n"));
+}
+
+TEST_F(Level4Test, TheSameRowsInOtherText) {
+  rules_.max_csv_rows = 100;
+  for (const char* row : {"#,23,F,1970-01-01\n", "#;23\n", "#\t23\tWhite British\n", "#|F\n",
+                          "\"#\" 23 \"M\"\n", "# 23 M\n", "#\n", "P00#,White British\n",
+                          "  #.   23   1970-01-01\n", "#,23\r", "| # | 23 | F |\n", "a@b,#,23\n"})
+    for (const char* name : {"a.txt", "a.log", "a.md", "a.html"}) {
+      Passes(name, Rows(100, row, "Heading\n"));
+      Withheld(name, Rows(130, row, "Heading\n"), "more than the 100 rows");
+    }
+  Withheld("a.txt", Rows(130, "#,", ""), "fields");
+  Withheld("a.csv", Rows(130, "#,", ""), "fields");
+  Withheld("a.html", "<table>" + Rows(130, "<tr><td>x</td></tr>") + "</table>", "table rows");
+  Withheld("a.svg", "<svg>" + Rows(130, "<text>x #</text>") + "</svg>", "labels");
+}
+
+TEST_F(Level4Test, MarkupWithIdentifiers) {
+  for (const char* cell :
+       {"<th>patient_id</th>", "<TH class='x'>Patient ID</TH>", "<td><b>patient</b>_id</td>",
+        "<th>patient&#95;id</th>", "<th>\n patient_id\n</th>", "<th>p&#x61;tient_id</th>"})
+    Withheld("a.html", std::string("<table><tr>") + cell + "</tr></table>", kIdentifiers);
+  Withheld("a.svg", "<svg><text x=\"1\">patient_id</text></svg>", kIdentifiers);
+  Withheld("a.html", "<script>x = {\"patient_id\":[1,2,3]}</script>", kIdentifiers);
+}
+
+TEST_F(Level4Test, Encodings) {
+  const std::string rows = "patient_id,age\n1,23\n";
+  std::string wide;
+  for (char c : rows) wide += std::string(1, c) + '\0';
+  for (const char* name : {"a.csv", "a.txt", "a.json", "a.html", "a.svg", "a.md", "a.log"}) {
+    Withheld(name, "\xff\xfe" + wide, "UTF-16");
+    Withheld(name, wide, "NUL");
+    Withheld(name, "caf\xe9,1\n", "UTF-8");
+    Withheld(name, "\xed\xa0\x80", "UTF-8");
+    Withheld(name, "\xc0\xaf", "UTF-8");
+    Withheld(name,
+             "a\xe2\x80\xa8"
+             "b",
+             "line separators");
+  }
+  Withheld("a.csv", "a\x1b[1m,b\n", "control");
+  Passes("a.csv", "\xef\xbb\xbfname,n\ncaf\xc3\xa9,1\n");
+}
+
+std::string Gzip(const std::string& text, const char* comment = nullptr) {
+  z_stream stream{};
+  deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+  gz_header header{};
+  header.comment = reinterpret_cast<Bytef*>(const_cast<char*>(comment));
+  deflateSetHeader(&stream, &header);
+  std::string out(text.size() + 4096, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  deflate(&stream, Z_FINISH);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+TEST_F(Level4Test, CompressedInDisguise) {
+  for (const char* name : {"a.csv", "a.txt", "a.json", "a.html", "a.svg", "a.md", "a.log"}) {
+    Withheld(name, Gzip("patient_id\n1\n"), "gzip");
+    Withheld(name, "\x28\xb5\x2f\xfd....", "zstd");
+    Withheld(name, "PK\x03\x04....", "zip");
+    Withheld(name,
+             "\xfd"
+             "7zXZ",
+             "xz");
+    Withheld(name, "BZh91AY", "bzip2");
+    Withheld(name, "PAR1....", "Parquet");
+  }
+}
+
+TEST_F(Level4Test, Svg) {
+  const std::string svg =
+      "<?xml version=\"1.0\"?>\n<!-- x -->\n<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" "
+      "\"http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd\">\n<svg xmlns=\"x\"><g/></svg>\n";
+  Passes("a.svg", svg);
+  Passes("a.svg", "<svg><path d=\"" + Rows(20000, "M # 3.5 \nL 4.25 5.5 \n") + "\"/></svg>");
+  Withheld("a.svg", "patient,1\n", "not an SVG");
+  Withheld("a.svg", svg + "1,2,3\n", "follows");
+  Withheld("a.svg", "<!DOCTYPE svg [<!ENTITY a \"x\">]><svg/>", "entities");
+  Withheld("a.svg", "<svg><!--\npatient_id,age\n1,23\n--></svg>", kIdentifiers);
+  Passes("a.svgz", Gzip(svg));
+  Withheld("a.svgz", svg, "not a compressed SVG");
+  Withheld("a.svgz", Gzip("patient_id\n1\n"), "not an SVG");
+  Withheld("a.svgz", Gzip(svg) + "patient_id", "more than one stream");
+  Withheld("a.svgz", Gzip(svg) + Gzip(svg), "more than one stream");
+  Withheld("a.svgz", Gzip(svg).substr(0, 60), "damaged");
+  Withheld("a.svgz", Gzip(svg, "1,2,3"), "header");
+  Withheld("a.svgz", Gzip("<svg>" + std::string(20 << 20, ' ') + "</svg>"), "decompressed");
+}
+
+TEST_F(Level4Test, Json) {
+  Passes("a.json", "{\"n\": 5, \"x\": [1, NaN, -Infinity], \"s\": \"NaN \\\" patient_id\"}");
+  Passes("a.json", "{\"a\": 1}\n{\"a\": 2}\n");
+  Withheld("a.json", "{\"patient_id\": 1}", kIdentifiers);
+  Withheld("a.json", "{\"x\": [{\"Patient\\u005fID\": 1}]}", kIdentifiers);
+  Withheld("a.json", "{\"columns\": [\"patient_id\", \"age\"], \"data\": [[1, 2]]}", kIdentifiers);
+  Withheld("a.json", "{\"a\": 1}\n{\"patient_id\": 2}\n", kIdentifiers);
+  Withheld("a.json", "{\"t\": \"patient_id,age\\n1,23\\n\"}", kIdentifiers);
+  Withheld("a.json", "patient_id,age\n1,2\n", "not valid JSON");
+  Withheld("a.json", "{\"a\": 1,}", "not valid JSON");
+  Withheld("a.json", "", "not valid JSON");
+  Withheld("a.json", std::string(100000, '['), "too deep");
+  rules_.max_csv_rows = 100;
+  Passes("a.json", "[" + Rows(99, "#,") + "1]");
+  Withheld("a.json", "[" + Rows(100, "#,") + "1]", "more than the 100");
+  Withheld("a.json", "{" + Rows(100, "\"#\":1,") + "\"x\":1}", "more than the 100");
+  Withheld("a.json", Rows(101, "{\"a\":#}\n"), "more than the 100");
+  Withheld("a.json", "[[" + Repeat(20, "[" + Repeat(50, "[1,2],") + "1],") + "1]]",
+           "more than the");
+  Withheld("a.json", "{\"t\": \"" + Rows(130, "#,23\\n") + "\"}", "rows");
+}
+
+// Pictures as the tools of the job images write them.
+std::string Picture(const std::string& script) {
+  auto made = RunChecked({"python3", "-c", script});
+  EXPECT_TRUE(made.has_value()) << (made ? "" : made.error().ToString());
+  return made ? *made : "";
+}
+
+std::string Png(const std::string& chunks = "b''", const std::string& pixels = "raw",
+                const std::string& tail = "b''") {
+  return Picture(R"(
+import struct, sys, zlib
+def chunk(kind, data):
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+raw = b''.join(b'\0' + bytes(30) for _ in range(10))
+data = zlib.compress()" +
+                 pixels + R"()
+out = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 10, 10, 8, 2, 0, 0, 0))
+out += )" + chunks +
+                 R"(
+out += chunk(b'IDAT', data[:7]) + chunk(b'IDAT', data[7:]) + chunk(b'IEND', b'') + )" +
+                 tail + R"(
+sys.stdout.buffer.write(out))");
+}
+
+TEST_F(Level4Test, Png) {
+  const std::string good = Png();
+  Passes("a.png", good);
+  Passes("a.png", Png("chunk(b'tEXt', b'Software\\0Matplotlib')"));
+  Withheld("a.png", good + "patient_id,age\n", "follows the end");
+  Withheld("a.png", Png("b''", "raw", "b'x'"), "follows the end");
+  Withheld("a.png", Png("chunk(b'tEXt', b'Comment\\0patient_id,age')"), kIdentifiers);
+  Withheld("a.png", Png("chunk(b'prVt', bytes(70000))"), "64 KiB");
+  Withheld("a.png", Png("b''", "raw + b'more rows'"), "damaged");
+  Withheld("a.png", Png("b''", "raw[:-1]"), "damaged");
+  Withheld("a.png", Png("b''", "raw) + (b'behind'"), "damaged");
+  Withheld("a.png", good.substr(0, good.size() - 1), "damaged");
+  Withheld("a.png", "patient_id,age\n1,2\n", "not a PNG");
+  Withheld("a.jpg", good, "not a JPEG");
+  std::string corrupt = good;
+  corrupt[20] ^= 1;
+  Withheld("a.png", corrupt, "damaged");
+}
+
+TEST_F(Level4Test, Jpeg) {
+  // SOI, JFIF, a scan with a stuffed zero and a restart marker, EOI.
+  const std::string app0("\xff\xe0\x00\x10JFIF\0\1\1\0\0\1\0\1\0\0", 18);
+  const std::string scan(
+      "\xff\xda\x00\x04\1\2"
+      "abc\xff\x00"
+      "d\xff\xd0"
+      "e",
+      14);
+  const std::string good = "\xff\xd8" + app0 + scan + "\xff\xd9";
+  Passes("a.jpg", good);
+  Passes("a.jpeg", good);
+  Withheld("a.jpg", good + "x", "follows the end");
+  Withheld("a.jpg", good.substr(0, good.size() - 2), "damaged");
+  Withheld("a.jpg", "\xff\xd8" + app0 + "\xff\xd9", "damaged");
+  Withheld("a.jpg", std::string("\xff\xd8\xff\xfe\x00\x0cpatient_id", 16) + scan + "\xff\xd9",
+           kIdentifiers);
+  Withheld(
+      "a.jpg",
+      "\xff\xd8" + Repeat(2, "\xff\xfe\xff\x02" + std::string(0xff00, 'x')) + scan + "\xff\xd9",
+      "64 KiB");
+  Withheld("a.png", good, "not a PNG");
+}
+
+TEST_F(Level4Test, NoReasonRepeatsTheContent) {
+  for (const char* content : {"patient_id,secretname\n1,2\n", "secretname\xff", "secretname\0x"})
+    for (const char* name : {"a.csv", "a.txt", "a.json", "a.svg", "a.png", "a.html"})
+      EXPECT_EQ(Reason(name, content).find("secretname"), std::string::npos);
+}
+
+TEST_F(Level4Test, WhatCannotBeReadIsWithheld) {
+  const UniqueFd fd = *OpenPath(dir_ / "x.txt", O_WRONLY | O_CREAT, 0600);
+  ASSERT_TRUE(WriteAll(fd.get(), "x").has_value());
+  EXPECT_NE(Level4Refusal(fd.get(), "x.txt", rules_).value_or("").find("could not be read"),
+            std::string::npos);
+}
+
+TEST(CsvSniff, Shape) {
+  EXPECT_EQ(SniffCsv("a;b;c\n1;2;3\n").delimiter, ';');
+  EXPECT_EQ(SniffCsv("a;b;c\n1;2;3\n").columns, 3);
+  EXPECT_EQ(SniffCsv("a,b\n\n\n1,2\n \n").rows, 1);
+  EXPECT_EQ(SniffCsv("a,b\n1,\"x\r\ny\"\r\n2,z").rows, 2);
+  EXPECT_EQ(SniffCsv("").rows, 0);
+  EXPECT_EQ(SniffCsv("\"\"").rows, 0);
+}
+
+}  // namespace
+}  // namespace carrel
