@@ -57,6 +57,8 @@ class Staging {
   };
   Staging(UniqueFd workspace, UniqueFd dir, std::string name);
   Result<int> Directory(const std::string& path, const LevelOwnership& ownership);
+  bool Few() const;
+  Result<void> SyncStaged();
 
   UniqueFd workspace_;
   UniqueFd dir_;
