@@ -399,17 +399,19 @@ TEST_F(CollectTest, HolesStayHoles) {
 }
 
 TEST_F(CollectTest, DeepDirectoriesAreReportedWithoutHarm) {
-  UniqueFd at = Open("scratch");
-  for (int i = 0; i < 5000; ++i) {
+  const TempDir memory("/dev/shm");
+  UniqueFd at = *OpenPath(memory.path(), O_RDONLY | O_DIRECTORY);
+  for (int i = 0; i < 10'000; ++i) {
     ASSERT_EQ(::mkdirat(at.get(), "d", 0755), 0);
     at = *OpenBeneath(at.get(), "d", O_RDONLY | O_DIRECTORY);
   }
-  dir_.Write("scratch/output/a.csv", "x");
+  memory.Write("output/a.csv", "x");
+  request_.scratch_dir = memory.fd();
   const Collection collection = Collect();
   EXPECT_EQ(Paths(collection), Names{"output/a.csv"});
   ASSERT_EQ(collection.skipped.size(), 1u);
   EXPECT_TRUE(collection.skipped[0].ends_with("...: nested too deep"));
-  ASSERT_TRUE(RunChecked({"rm", "-rf", Scratch("d")}).has_value());
+  ASSERT_TRUE(RunChecked({"rm", "-rf", memory / "d"}).has_value());
 }
 
 TEST_F(CollectTest, TooManyNamesAreAClearError) {
