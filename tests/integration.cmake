@@ -16,7 +16,7 @@ foreach(kind integration escape)
     get_filename_component(name ${source} NAME_WE)
     add_executable(${kind}_${name} ${source})
     target_include_directories(${kind}_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
-    target_link_libraries(${kind}_${name} PRIVATE carrel_base GTest::gtest_main GTest::gmock)
+    target_link_libraries(${kind}_${name} PRIVATE carrel_audit GTest::gtest_main GTest::gmock)
     target_compile_definitions(${kind}_${name} PRIVATE CARREL_BINARY="$<TARGET_FILE:carrel>"
       CARREL_PAYLOADS="${payload_dir}" CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
       CARREL_BUILD_DIR="${CMAKE_BINARY_DIR}")

@@ -1,0 +1,169 @@
+#include "audit/block_encoder.h"
+
+#include <algorithm>
+
+namespace carrel {
+
+BlockEncoder::BlockEncoder() = default;
+
+uint32_t BlockEncoder::Task(const TaskInfo& task, TaskRef& ref) {
+  if (ref.block == block_) return ref.index;
+  ByteWriter& out = columns_[kColTasks];
+  out.Varint(task.tid);
+  out.Varint(task.tgid);
+  out.Varint(task.inner_tid);
+  out.Varint(task.inner_tgid);
+  out.Varint(task.parent);
+  String(out, task.comm);
+  ref = {block_, tasks_++};
+  return ref.index;
+}
+
+void BlockEncoder::Row(uint8_t kind, uint32_t task, int64_t start, int64_t end) {
+  if (header_.rows == 0) {
+    header_.first_ns = start;
+    header_.last_ns = end;
+    last_end_ = start;
+    columns_[kColStart].Signed(start);
+  } else {
+    columns_[kColStart].Signed(start - last_end_);
+    header_.first_ns = std::min(header_.first_ns, start);
+    header_.last_ns = std::max(header_.last_ns, end);
+  }
+  last_end_ = end;
+  ++header_.rows;
+  columns_[kColKind].Byte(kind);
+  columns_[kColTask].Varint(task);
+}
+
+void BlockEncoder::Call(const RawCall& call, uint32_t task, const std::vector<Datum>* data,
+                        const FileInfo* file) {
+  const bool has_data = data != nullptr && !data->empty();
+  uint8_t kind = static_cast<uint8_t>(EventKind::kCall);
+  if (has_data) kind |= kRowHasData;
+  if (file != nullptr) kind |= kRowHasFile;
+  if (call.head.flags != 0) kind |= kRowHasFlags;
+  Row(kind, task, static_cast<int64_t>(call.enter_ns), static_cast<int64_t>(call.exit_ns));
+  ++header_.calls;
+  raw_bytes_ += sizeof call;
+
+  const uint32_t nr = call.head.value;
+  if (nr != last_nr_) {
+    numbers_.insert(nr);
+    last_nr_ = nr;
+  }
+  columns_[kColNr].Varint(nr);
+  columns_[kColDuration].Varint(call.exit_ns - call.enter_ns);
+  Predictor::Entry& expected = predictor_.For(task, nr);
+  uint8_t mask = 0;
+  for (int i = 0; i < 6; ++i) {
+    if (call.args[i] == expected.args[i]) continue;
+    mask |= static_cast<uint8_t>(1u << i);
+    columns_[kColArgs].Signed(static_cast<int64_t>(call.args[i] - expected.args[i]));
+    expected.args[i] = call.args[i];
+  }
+  if (call.result != expected.result) {
+    mask |= kMaskResult;
+    columns_[kColResult].Signed(call.result);
+    expected.result = call.result;
+  }
+  columns_[kColMask].Byte(mask);
+  if (call.head.flags != 0) {
+    columns_[kColFlags].Byte(call.head.flags);
+    if ((call.head.flags & kCallDenied) != 0) ++header_.denied;
+  }
+  if (has_data) Data(*data);
+  if (file != nullptr) File(*file);
+}
+
+void BlockEncoder::Data(const std::vector<Datum>& data) {
+  ByteWriter& out = columns_[kColData];
+  out.Byte(static_cast<uint8_t>(data.size()));
+  for (const Datum& datum : data) {
+    out.Byte(static_cast<uint8_t>(datum.kind << 4 | datum.arg));
+    out.Byte(datum.flags);
+    String(out, datum.bytes);
+  }
+}
+
+void BlockEncoder::File(const FileInfo& file) {
+  ByteWriter& out = columns_[kColFile];
+  out.Byte(file.flags);
+  out.Varint(file.device);
+  out.Varint(file.inode);
+  out.Varint(file.mode);
+  String(out, file.path);
+}
+
+// A string that the block has already is a number; a new one is 0, and stands in its column.
+void BlockEncoder::String(ByteWriter& out, std::string_view text) {
+  auto [at, fresh] = strings_.try_emplace(std::string(text), strings_.size() + 1);
+  out.Varint(fresh ? 0 : at->second);
+  if (fresh) columns_[kColStrings].Text(text);
+  raw_bytes_ += text.size();
+}
+
+void BlockEncoder::Other(const AuditEvent& event, uint32_t task) {
+  uint8_t kind = static_cast<uint8_t>(event.kind);
+  if (!event.data.empty()) kind |= kRowHasData;
+  if (event.has_file) kind |= kRowHasFile;
+  if (event.flags != 0) kind |= kRowHasFlags;
+  Row(kind, task, event.time_ns, event.time_ns);
+  raw_bytes_ += 64 + event.record.size();
+  if (event.flags != 0) columns_[kColFlags].Byte(event.flags);
+  if (!event.data.empty()) Data(event.data);
+  if (event.has_file) File(event.file);
+  ByteWriter& out = columns_[kColOther];
+  switch (event.kind) {
+    case EventKind::kRecord:
+      out.Text(event.record);
+      break;
+    case EventKind::kExec:
+      out.Varint(event.old_tid);
+      out.Varint(event.argc);
+      out.Varint(event.envc);
+      String(out, event.task.comm);
+      break;
+    case EventKind::kExit:
+      out.Varint(event.code);
+      out.Varint(event.group_code);
+      out.Byte(event.last ? 1 : 0);
+      break;
+    case EventKind::kComm:
+      String(out, event.task.comm);
+      break;
+    case EventKind::kStop:
+      out.Varint(event.waiting);
+      break;
+    case EventKind::kCall:
+    case EventKind::kTask:
+      break;
+  }
+}
+
+BlockHeader BlockEncoder::Header() const {
+  BlockHeader header = header_;
+  header.kind = BlockKind::kEvents;
+  header.numbers.assign(numbers_.begin(), numbers_.end());
+  return header;
+}
+
+std::vector<std::pair<uint8_t, std::string_view>> BlockEncoder::Columns() const {
+  std::vector<std::pair<uint8_t, std::string_view>> columns;
+  for (uint8_t i = 0; i < kColumns; ++i) columns.emplace_back(i, columns_[i].view());
+  return columns;
+}
+
+void BlockEncoder::Reset() {
+  header_ = {};
+  for (ByteWriter& column : columns_) column.Clear();
+  predictor_.Reset();
+  strings_.clear();
+  numbers_.clear();
+  ++block_;
+  tasks_ = 0;
+  last_nr_ = ~0u;
+  raw_bytes_ = 0;
+}
+
+}  // namespace carrel

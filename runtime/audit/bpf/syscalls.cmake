@@ -1,0 +1,12 @@
+# The numbers of unistd_64.h and unistd_32.h as lines of two tables.
+set(text "")
+foreach(bits 64 32)
+  file(STRINGS ${HEADERS}/unistd_${bits}.h lines REGEX "^#define __NR_[a-z0-9_]+ [0-9]+$")
+  string(APPEND text "constexpr SyscallEntry kNames${bits}[] = {\n")
+  foreach(line ${lines})
+    string(REGEX REPLACE "^#define __NR_([a-z0-9_]+) ([0-9]+)$" "    {\\2, \"\\1\"},\n" row ${line})
+    string(APPEND text "${row}")
+  endforeach()
+  string(APPEND text "};\n")
+endforeach()
+file(WRITE ${OUTPUT} "${text}")

@@ -1,0 +1,152 @@
+#include "audit/log_reader.h"
+
+#include <fcntl.h>
+
+#include "audit/event_source.h"
+#include "base/fs.h"
+
+namespace carrel {
+namespace {
+
+// As many bytes as there are, up to `count`, from `offset`.
+Result<size_t> ReadAt(int fd, char* to, size_t count, uint64_t offset) {
+  size_t done = 0;
+  while (done < count) {
+    ssize_t n = ::pread(fd, to + done, count - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return SysFault("", "read the audit log");
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  return done;
+}
+
+uint64_t Number(const Json& object, const char* key) {
+  auto at = object.find(key);
+  return at != object.end() && at->is_number_unsigned() ? at->get<uint64_t>() : 0;
+}
+
+std::string Text(const Json& object, const char* key) {
+  auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+}  // namespace
+
+Result<LogReader> LogReader::Open(const std::string& path) {
+  LogReader reader;
+  reader.path_ = path;
+  auto fd = OpenPath(path, O_RDONLY);
+  if (!fd && fd.error().code == ENOENT)
+    return BadInput(path, "there is no such audit log",
+                    "`carrel audit list` shows those there are");
+  if (!fd) return std::move(fd).error();
+  reader.fd_ = std::move(*fd);
+  reader.decoder_ = std::make_unique<BlockDecoder>();
+  if (reader.ReadBlock() && !reader.ReadStart())
+    reader.Stop(LogEnd::kAltered, "the first block does not say what log this is");
+  return reader;
+}
+
+bool LogReader::Stop(LogEnd end, std::string why) {
+  end_ = end;
+  why_ = std::move(why);
+  return false;
+}
+
+// Reads one block and checks that it is the next of the chain.
+bool LogReader::ReadBlock() {
+  const std::string place =
+      "block " + std::to_string(blocks_) + " at byte " + std::to_string(offset_) + ": ";
+  char fixed[12];
+  auto got = ReadAt(fd_.get(), fixed, sizeof fixed, offset_);
+  if (!got) return Stop(LogEnd::kTruncated, place + got.error().ToString());
+  if (*got == 0) return Stop(LogEnd::kUnsealed, "");
+  if (*got < sizeof fixed) return Stop(LogEnd::kTruncated, place + "the file ends inside it");
+  ByteReader sizes({fixed, sizeof fixed});
+  if (sizes.Fixed(4) != kBlockMagic) return Stop(LogEnd::kAltered, place + "no block begins here");
+  const uint64_t total = sizes.Fixed(4) + sizes.Fixed(4);
+  if (total > kMaxBlockBytes + (1u << 20)) return Stop(LogEnd::kAltered, place + "impossible size");
+  struct stat info {};
+  // Memory only for what is there.
+  if (::fstat(fd_.get(), &info) != 0 || offset_ + total > static_cast<uint64_t>(info.st_size))
+    return Stop(LogEnd::kTruncated, place + "the file ends inside it");
+  block_.resize(total);
+  got = ReadAt(fd_.get(), block_.data(), total, offset_);
+  if (!got || *got < total) return Stop(LogEnd::kTruncated, place + "the file ends inside it");
+  auto header = ReadBlockHeader(block_);
+  if (!header) return Stop(LogEnd::kAltered, place + header.error().what);
+  if (header->header_bytes + header->payload_bytes != total || header->index != blocks_)
+    return Stop(LogEnd::kAltered,
+                place + "it says that it is block " + std::to_string(header->index));
+  if (header->previous != last_)
+    return Stop(LogEnd::kAltered, place + "it does not follow the block before it");
+  header_ = std::move(*header);
+  last_ = HashBytes(block_);
+  ++blocks_;
+  offset_ += total;
+  opened_ = false;
+  return true;
+}
+
+bool LogReader::ReadStart() {
+  std::string text;
+  if (header_.kind != BlockKind::kStart || !ReadColumn(header_, payload(), kColOther, text))
+    return false;
+  auto start = ParseJson(text, path_);
+  if (!start || !start->is_object()) return false;
+  start_ = std::move(*start);
+  if (Number(start_, "format") != 1) return false;
+  job_ = Text(start_, "job");
+  clock_offset_ = static_cast<int64_t>(Number(start_, "time_ns") - Number(start_, "monotonic_ns"));
+  return true;
+}
+
+bool LogReader::ReadSeal() {
+  std::string text;
+  if (!ReadColumn(header_, payload(), kColOther, text)) return false;
+  auto sealed = ParseJson(text, path_);
+  if (!sealed || !sealed->is_object()) return false;
+  seal_.text = Text(*sealed, "seal");
+  seal_.key_id = Text(*sealed, "key");
+  seal_.signature = Text(*sealed, "signature");
+  auto seal = ParseJson(seal_.text, path_);
+  if (!seal || !seal->is_object()) return false;
+  seal_.head = Text(*seal, "head");
+  seal_.blocks = Number(*seal, "blocks");
+  seal_.counts = {Number(*seal, "events"), Number(*seal, "denied"), Number(*seal, "lost"),
+                  Number(*seal, "stops")};
+  return Text(*seal, "job") == job_;
+}
+
+int64_t LogReader::RealTime(int64_t monotonic_ns) const {
+  return static_cast<int64_t>(static_cast<uint64_t>(monotonic_ns) +
+                              static_cast<uint64_t>(clock_offset_));
+}
+
+Result<bool> LogReader::NextBlock() {
+  if (end_ != LogEnd::kOpen) return false;
+  const std::string before = head();
+  if (!ReadBlock()) return false;
+  if (header_.kind == BlockKind::kEvents) return true;
+  if (header_.kind != BlockKind::kSeal || !ReadSeal())
+    return Stop(LogEnd::kAltered, "the block before byte " + std::to_string(offset_) +
+                                      " is not one that belongs here");
+  if (seal_.head != before || seal_.blocks != blocks_ - 1)
+    return Stop(LogEnd::kAltered, "the seal is that of another log");
+  char one;
+  auto more = ReadAt(fd_.get(), &one, 1, offset_);
+  if (!more || *more != 0)
+    return Stop(LogEnd::kAltered, "something follows the seal, at byte " + std::to_string(offset_));
+  return Stop(LogEnd::kSealed, "");
+}
+
+Result<bool> LogReader::NextEvent(AuditEvent& event) {
+  if (!opened_) {
+    CARREL_TRY(decoder_->Open(header_, payload()));
+    opened_ = true;
+  }
+  return decoder_->Next(event);
+}
+
+}  // namespace carrel

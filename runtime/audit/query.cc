@@ -1,0 +1,67 @@
+#include "audit/query.h"
+
+#include <algorithm>
+
+namespace carrel {
+namespace {
+
+bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
+  const BlockHeader& header = log.header();
+  if (filter.since_ns && log.RealTime(header.last_ns) < *filter.since_ns) return false;
+  if (filter.until_ns && log.RealTime(header.first_ns) > *filter.until_ns) return false;
+  if (filter.denied && header.denied == 0) return false;
+  if (filter.wants_calls_only() && header.calls == 0) return false;
+  if (filter.syscalls.empty()) return true;
+  return std::any_of(filter.syscalls.begin(), filter.syscalls.end(), [&](uint32_t nr) {
+    return std::binary_search(header.numbers.begin(), header.numbers.end(), nr);
+  });
+}
+
+bool PathMatches(const AuditEvent& event, const std::string& prefix) {
+  if (event.has_file && event.file.path.starts_with(prefix)) return true;
+  return std::any_of(event.data.begin(), event.data.end(), [&](const Datum& datum) {
+    return (datum.kind == kDataString || datum.kind == kDataFilename) &&
+           datum.bytes.starts_with(prefix);
+  });
+}
+
+bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& filter) {
+  if (event.kind != EventKind::kCall && filter.wants_calls_only()) return false;
+  if (filter.denied && (event.flags & kCallDenied) == 0) return false;
+  if (filter.errors && (event.result >= 0 || event.result < -4095)) return false;
+  if (!filter.syscalls.empty() &&
+      ((event.flags & kCallCompat) != 0 || std::find(filter.syscalls.begin(), filter.syscalls.end(),
+                                                     event.nr) == filter.syscalls.end()))
+    return false;
+  if (filter.pid) {
+    const TaskInfo& task = event.task;
+    if (event.kind == EventKind::kRecord) return false;
+    if (*filter.pid != task.inner_tgid && *filter.pid != task.inner_tid &&
+        *filter.pid != task.tgid && *filter.pid != task.tid)
+      return false;
+  }
+  if (filter.comm && event.task.comm != *filter.comm) return false;
+  if (filter.path && !PathMatches(event, *filter.path)) return false;
+  if (filter.since_ns && log.RealTime(event.time_ns) < *filter.since_ns) return false;
+  if (filter.until_ns && log.RealTime(event.time_ns) > *filter.until_ns) return false;
+  return true;
+}
+
+}  // namespace
+
+Result<void> ForEachEvent(LogReader& log, const EventFilter& filter,
+                          const std::function<void(const AuditEvent&)>& visit) {
+  AuditEvent event;
+  for (;;) {
+    CARREL_ASSIGN(bool more, log.NextBlock());
+    if (!more) return {};
+    if (!BlockMayMatch(log, filter)) continue;
+    for (;;) {
+      CARREL_ASSIGN(bool row, log.NextEvent(event));
+      if (!row) break;
+      if (Matches(event, log, filter)) visit(event);
+    }
+  }
+}
+
+}  // namespace carrel

@@ -1,0 +1,33 @@
+// Which events a question is about.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audit/log_reader.h"
+
+namespace carrel {
+
+struct EventFilter {
+  std::vector<uint32_t> syscalls;   ///< x86-64 numbers; empty: any
+  std::optional<std::string> path;  ///< a path (claimed or real) or an address starts so
+  std::optional<uint32_t> pid;      ///< process or thread, inside or outside
+  std::optional<std::string> comm;  ///< exactly
+  std::optional<int64_t> since_ns;  ///< nanoseconds since the epoch
+  std::optional<int64_t> until_ns;
+  bool denied = false;      ///< only what the filter refused
+  bool errors = false;      ///< only calls that failed
+  bool calls_only = false;  ///< no lifecycle rows; the above imply it
+
+  bool wants_calls_only() const { return calls_only || denied || errors || !syscalls.empty(); }
+};
+
+/// Calls `visit` for each event that the filter lets through, in the order of the log. Blocks that
+/// cannot hold one are passed over. The error of an unreadable log is returned; how the log ended
+/// is in `log`.
+Result<void> ForEachEvent(LogReader& log, const EventFilter& filter,
+                          const std::function<void(const AuditEvent&)>& visit);
+
+}  // namespace carrel
