@@ -1,7 +1,196 @@
+// carrel exec: one command in the sandbox, for testers, debugging, attack tests and benchmarks.
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
 #include "cli/command.h"
+#include "image/image_store.h"
+#include "job/sandbox.h"
 
 namespace carrel {
+namespace {
 
-int ExecCommand(int, char**) { return PrintError(Fault("exec", "not there yet")); }
+struct ExecOptions {
+  std::string state = kDefaultState;
+  std::string id;
+  std::string rootfs;
+  std::string image;
+  std::vector<std::string> writable;
+  std::vector<std::string> environment;
+  std::string working_directory = "/";
+  std::string memory = "1G";
+  double cpus = 2;
+  uint32_t time = 3600;
+  uint32_t processes = 1024;
+  bool loopback = false;
+  bool dry_run = false;
+  std::vector<std::string> command;
+};
+
+std::string NewId() {
+  unsigned char bytes[4] = {};
+  (void)!::getrandom(bytes, sizeof bytes, 0);
+  char text[64];
+  snprintf(text, sizeof text, "exec-%llx-%02x%02x%02x%02x",
+           static_cast<unsigned long long>(NowNs() / 1'000'000), bytes[0], bytes[1], bytes[2],
+           bytes[3]);
+  return text;
+}
+
+void AddOptions(CLI::App& app, ExecOptions& options) {
+  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  app.add_option("--id", options.id, "name of this run in the audit log (default: made up)");
+  auto* rootfs = app.add_option("--rootfs", options.rootfs, "directory that becomes / (read-only)");
+  app.add_option("--image", options.image, "image of the store that becomes /")->excludes(rootfs);
+  app.add_option("--writable", options.writable, "an empty scratch directory at PATH inside")
+      ->allow_extra_args(false);
+  app.add_option("--env", options.environment, "NAME=VALUE for the command")
+      ->allow_extra_args(false);
+  app.add_option("--workdir", options.working_directory, "working directory inside");
+  app.add_option("--memory", options.memory, "memory limit: bytes, or with K, M, G");
+  app.add_option("--cpus", options.cpus, "processors")->check(CLI::Range(0.01, 1024.0));
+  app.add_option("--time", options.time, "seconds until the command is ended")
+      ->check(CLI::Range(1u, 31'536'000u));
+  app.add_option("--pids", options.processes, "most processes and threads")
+      ->check(CLI::Range(1u, 4'194'304u));
+  app.add_flag("--allow-loopback-sockets", options.loopback,
+               "INET sockets on the command's own loopback");
+  app.add_flag("--dry-run", options.dry_run, "print the plan as JSON and touch nothing");
+  app.add_option("command", options.command, "the command and its arguments, after --")->required();
+}
+
+// "512M" to bytes; nothing for what is not such a number.
+std::optional<uint64_t> ParseSize(const std::string& text) {
+  char* end = nullptr;
+  errno = 0;
+  const unsigned long long number = strtoull(text.c_str(), &end, 10);
+  if (text.empty() || text[0] < '0' || text[0] > '9' || errno != 0) return std::nullopt;
+  const std::string unit = end;
+  const std::map<std::string, int> shifts = {{"", 0},   {"K", 10}, {"k", 10}, {"M", 20},
+                                             {"m", 20}, {"G", 30}, {"g", 30}};
+  const auto shift = shifts.find(unit);
+  if (shift == shifts.end() || number > (UINT64_MAX >> shift->second) >> 1) return std::nullopt;
+  return number << shift->second;
+}
+
+Result<void> FillFromImage(const ExecOptions& options, LaunchRequest& request) {
+  CARREL_ASSIGN(const ImageStore store, ImageStore::Open(options.state));
+  CARREL_ASSIGN(const Image image, store.Resolve(options.image));
+  request.rootfs = image.rootfs;
+  for (const auto& [name, value] : image.config.env) request.environment[name] = value;
+  return {};
+}
+
+Result<LaunchRequest> MakeRequest(const ExecOptions& options) {
+  LaunchRequest request;
+  request.id = options.id.empty() ? NewId() : options.id;
+  request.argv = options.command;
+  request.working_directory = options.working_directory;
+  request.environment = {{"PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
+                         {"HOME", "/tmp"}};
+  request.rootfs = options.rootfs;
+  if (!options.image.empty()) CARREL_TRY(FillFromImage(options, request));
+  if (request.rootfs.empty()) return BadInput("--rootfs", "name a --rootfs DIR or an --image NAME");
+  for (const std::string& entry : options.environment) {
+    const size_t equals = entry.find('=');
+    if (equals == 0 || equals == std::string::npos)
+      return BadInput("--env", "must be NAME=VALUE: " + entry);
+    request.environment[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  request.writable_tmpfs = options.writable;
+  request.seccomp_profile = options.loopback ? "loopback" : "base";
+  const auto memory = ParseSize(options.memory);
+  if (!memory || *memory < (1u << 20))
+    return BadInput("--memory", "must be at least 1M, as in 536870912, 512M or 4G");
+  request.limits.memory_bytes = *memory;
+  request.limits.cpu_milli = static_cast<uint32_t>(options.cpus * 1000);
+  request.limits.time_seconds = options.time;
+  request.limits.processes = options.processes;
+  return request;
+}
+
+SandboxStreams StandardStreams() {
+  SandboxStreams streams;
+  for (int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+    OutputStream output;
+    output.sink = [fd](std::string_view data) -> Result<void> {
+      auto written = WriteAll(fd, data);
+      if (!written && written.error().code == EPIPE)
+        return {};  // our reader has gone: as in a shell
+      return written;
+    };
+    output.ready_fd = fd;
+    streams.outputs.push_back(std::move(output));
+  }
+  streams.input_source = STDIN_FILENO;
+  return streams;
+}
+
+Result<int> Report(const SandboxResult& result, const LaunchRequest& request) {
+  const ActionEnd& end = result.end;
+  if (end.failure) return *end.failure;
+  if (result.counts.lost > 0)
+    return Fault("audit", std::to_string(result.counts.lost) + " events were lost",
+                 "The log of this run is not complete");
+  if (end.exec_error != 0)
+    fprintf(stderr, "carrel: %s: %s (%s)\n", request.argv[0].c_str(),
+            ErrnoName(end.exec_error).c_str(), strerror(end.exec_error));
+  if (end.timed_out)
+    fprintf(stderr, "carrel: ended after the time limit of %u s\n", request.limits.time_seconds);
+  if (result.usage.oom_kills > 0)
+    fprintf(stderr,
+            "carrel: the memory limit of %llu MiB was reached and the kernel killed %llu "
+            "process(es)\n",
+            static_cast<unsigned long long>(request.limits.memory_bytes >> 20),
+            static_cast<unsigned long long>(result.usage.oom_kills));
+  return end.exit_code;
+}
+
+Result<int> Exec(const ExecOptions& options) {
+  CARREL_ASSIGN(LaunchRequest request, MakeRequest(options));
+  // No configuration here: the ids are the default range of the configuration.
+  const SandboxHost host{options.state, "carrel", 1879048192u, 4096};
+  CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
+  request.host_uid = request.host_gid = run.slot.id();
+  CARREL_TRY(AddMissingMountPoints(request, run.directory));
+  CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, run.facts, host.state_dir));
+  if (options.dry_run) {
+    printf("%s\n", plan.ToJson().dump(2).c_str());
+    return 0;
+  }
+  CARREL_ASSIGN(auto log, AuditLog::Create(host.state_dir, request.id));
+  CARREL_TRY(log->Append("exec", {{"argv", request.argv},
+                                  {"rootfs", request.rootfs},
+                                  {"image", options.image},
+                                  {"memory_bytes", request.limits.memory_bytes},
+                                  {"time_seconds", request.limits.time_seconds}}));
+  auto result = RunSandbox(run, plan, *log, StandardStreams());
+  Json end = {{"error", result ? "" : result.error().ToString()}};
+  if (result) {
+    if (result->end.failure) end["error"] = result->end.failure->ToString();
+    end["exit_code"] = result->end.exit_code;
+    end["timed_out"] = result->end.timed_out;
+    end["oom_kills"] = result->usage.oom_kills;
+    end["memory_peak_bytes"] = result->usage.memory_peak_bytes;
+  }
+  CARREL_TRY(log->Append("end", end));
+  CARREL_TRY(log->Finish(result ? result->counts : EventCounts{}));
+  if (!result) return std::move(result).error();
+  return Report(*result, request);
+}
+
+}  // namespace
+
+int ExecCommand(int argc, char** argv) {
+  CLI::App app("Runs one command in the same sandbox and with the same audit log as a job.",
+               "carrel exec");
+  ExecOptions options;
+  AddOptions(app, options);
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto result = Exec(options);
+  return result ? *result : PrintError(result.error());
+}
 
 }  // namespace carrel

@@ -1,0 +1,141 @@
+#include "job/sandbox.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "launch/host_facts.h"
+#include "launch/host_template.h"
+#include "launch/lower.h"
+
+namespace carrel {
+namespace {
+
+struct Pipe {
+  UniqueFd read, write;
+};
+
+// The action's end belongs to the action's id, so that it can open /dev/stdout anew.
+Result<Pipe> MakePipe(const LaunchPlan& plan) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return SysFault("streams", "pipe2");
+  Pipe made{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  if (::fchown(made.read.get(), plan.host_uid, plan.host_gid) != 0)
+    return SysFault("streams", "fchown");
+  return made;
+}
+
+Result<ActionStreams> ConnectStreams(const LaunchPlan& plan, SandboxStreams& streams,
+                                     SuperviseRequest& request) {
+  ActionStreams action;
+  UniqueFd* ends[] = {&action.out, &action.err};
+  for (size_t i = 0; i < 2; ++i) {
+    CARREL_ASSIGN(Pipe pipe, MakePipe(plan));
+    *ends[i] = std::move(pipe.write);
+    streams.outputs.at(i).source = std::move(pipe.read);
+  }
+  if (streams.input_source < 0) {
+    CARREL_ASSIGN(action.in, OpenPath("/dev/null", O_RDONLY));
+  } else {
+    CARREL_ASSIGN(Pipe pipe, MakePipe(plan));
+    action.in = std::move(pipe.read);
+    request.input_target = std::move(pipe.write);
+    request.input_source = streams.input_source;
+  }
+  request.outputs = std::move(streams.outputs);
+  request.every_second = std::move(streams.every_second);
+  request.signals_cancel = streams.signals_cancel;
+  return action;
+}
+
+std::vector<std::string> MountPoints(const LaunchRequest& request) {
+  std::vector<std::string> points = {"/proc", "/dev", "/sys", "/tmp"};
+  for (const BindSpec& bind : request.binds) points.push_back(bind.target);
+  for (const WritableSpec& writable : request.writable) points.push_back(writable.target);
+  for (const std::string& path : request.writable_tmpfs) points.push_back(path);
+  return points;
+}
+
+}  // namespace
+
+Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id) {
+  if (::geteuid() != 0)
+    return Fault("host", "carrel must be run as root: it makes namespaces, mounts and cgroups",
+                 "The action itself never runs as root");
+  CARREL_ASSIGN(HostFacts facts, GatherHostFacts());
+  CARREL_TRY(SweepStaleRuns(host.state_dir, facts, host.cgroup_parent));
+  CARREL_ASSIGN(RunDir directory, RunDir::Create(host.state_dir, id));
+  CARREL_ASSIGN(IdSlot slot, IdSlot::Take(host.state_dir, host.first_id, host.id_count));
+  return SandboxRun{host, std::move(facts), std::move(directory), std::move(slot)};
+}
+
+Result<void> AddMissingMountPoints(LaunchRequest& request, const RunDir& directory) {
+  auto root = OpenPath(request.rootfs, O_PATH | O_DIRECTORY);
+  if (!root) {
+    Error error = BadInput(request.rootfs, "the root filesystem cannot be opened");
+    error.code = root.error().code;
+    return error;
+  }
+  for (const std::string& point : MountPoints(request)) {
+    if (!IsAbsoluteNormalPath(point) || point == "/")
+      return BadInput(point, "a mount point must be an absolute path without . or ..");
+    const std::string relative = point.substr(1);
+    auto found = OpenBeneath(root->get(), relative, O_PATH);
+    if (found) continue;
+    if (found.error().code != ENOENT)
+      return BadInput(point,
+                      "the mount point in the root filesystem is a link, or lies behind one");
+    CARREL_TRY(MakeDirsBeneath(directory.fd(), "skeleton/" + relative, 0755));
+    request.skeleton = directory.path() + "/skeleton";
+  }
+  return {};
+}
+
+Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& facts,
+                               const std::string& state_dir) {
+  return BuildPlan(request, facts, HostTemplates{state_dir + "/host"});
+}
+
+Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, AuditLog& log,
+                                 SandboxStreams streams) {
+  CARREL_ASSIGN(const HostTemplates templates,
+                PrepareHostTemplates(run.host.state_dir, plan.limits, run.facts.online_cpus));
+  const Operation& seccomp = *std::find_if(
+      plan.operations.begin(), plan.operations.end(),
+      [](const Operation& operation) { return operation.kind == Operation::Kind::kSeccomp; });
+  CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, seccomp.source));
+  CARREL_ASSIGN(Cgroup cgroup,
+                Cgroup::Create(run.facts, run.host.cgroup_parent, plan.id, plan.limits));
+  CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id()));
+  CARREL_ASSIGN(auto lowered, LowerPlan(plan, templates, cgroup, filter));
+
+  SuperviseRequest request;
+  CARREL_ASSIGN(ActionStreams action, ConnectStreams(plan, streams, request));
+  request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
+  CARREL_TRY(log.Append("start", {{"plan_digest", Sha256Hex(plan.ToJson().dump())},
+                                  {"seccomp_digest", filter.profile_digest},
+                                  {"event_source", source->name()}}));
+  CARREL_ASSIGN(const UniqueFd signals, BlockSignals());
+
+  SandboxResult result;
+  result.started_ns = NowNs();
+  CARREL_ASSIGN(const LaunchedInit init, Launch(plan, *lowered, cgroup, std::move(action)));
+  lowered.reset();  // mounts that the action has are its own now
+  CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));
+  result.ended_ns = NowNs();
+  CARREL_ASSIGN(result.usage, cgroup.Usage());
+  auto counts = source->Finish(log);
+  if (counts)
+    result.counts = *counts;
+  else if (!result.end.failure)
+    result.end.failure = std::move(counts).error();
+  CARREL_TRY(cgroup.KillAndRemove());
+  return result;
+}
+
+}  // namespace carrel

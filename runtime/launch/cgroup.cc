@@ -1,0 +1,193 @@
+#include "launch/cgroup.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/fs.h"
+
+namespace carrel {
+namespace {
+
+bool Has(const HostFacts::Hierarchy& tree, const char* controller) {
+  return std::find(tree.controllers.begin(), tree.controllers.end(), controller) !=
+         tree.controllers.end();
+}
+
+Result<void> Set(const std::string& directory, const char* file, const std::string& value) {
+  auto fd = OpenPath(directory + "/" + file, O_WRONLY);
+  if (!fd) return std::move(fd).error();
+  if (auto written = WriteAll(fd->get(), value); !written)
+    return SysFault(directory + "/" + file, "set cgroup limit " + value, written.error().code);
+  return {};
+}
+
+bool Exists(const std::string& directory, const char* file) {
+  return ::access((directory + "/" + file).c_str(), F_OK) == 0;
+}
+
+// The number behind `key` in a flat-keyed file; the whole file when the key is empty. 0 if absent.
+uint64_t Read(const std::string& directory, const char* file, const std::string& key = "") {
+  auto text = ReadFile(directory + "/" + file, 65536);
+  if (!text) return 0;
+  std::istringstream in(*text);
+  uint64_t value = 0;
+  if (key.empty()) {
+    in >> value;
+    return value;
+  }
+  for (std::string name; in >> name >> value;)
+    if (name == key) return value;
+  return 0;
+}
+
+// A v2 controller works in a directory when every directory above has it in subtree_control.
+Result<void> EnableBelow(const std::string& directory, const HostFacts::Hierarchy& tree) {
+  for (const std::string& controller : tree.controllers) {
+    auto now = ReadFile(directory + "/cgroup.subtree_control", 4096);
+    if (now && (" " + *now).find(" " + controller) != std::string::npos) continue;
+    CARREL_TRY(Set(directory, "cgroup.subtree_control", "+" + controller));
+  }
+  return {};
+}
+
+Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& parent,
+                       const std::string& id) {
+  std::string directory = tree.mount;
+  std::istringstream parts(parent);
+  for (std::string part; std::getline(parts, part, '/');) {
+    if (tree.v2) CARREL_TRY(EnableBelow(directory, tree));
+    directory += "/" + part;
+    if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST)
+      return SysFault(directory, "mkdir of the cgroup");
+  }
+  if (tree.v2) CARREL_TRY(EnableBelow(directory, tree));
+  directory += "/" + id;
+  if (::mkdir(directory.c_str(), 0755) != 0) return SysFault(directory, "mkdir of the cgroup");
+  return {};
+}
+
+Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
+                   const Limits& limits) {
+  if (Has(tree, "memory")) {
+    CARREL_TRY(Set(path, "memory.max", std::to_string(limits.memory_bytes)));
+    if (Exists(path, "memory.swap.max")) CARREL_TRY(Set(path, "memory.swap.max", "0"));
+  }
+  if (Has(tree, "pids")) CARREL_TRY(Set(path, "pids.max", std::to_string(limits.processes)));
+  if (Has(tree, "cpu")) {
+    CARREL_TRY(Set(path, "cpu.max", std::to_string(limits.cpu_milli * 100ull) + " 100000"));
+    CARREL_TRY(Set(path, "cpu.weight", std::to_string(limits.cpu_weight)));
+  }
+  if (Has(tree, "io") && Exists(path, "io.weight"))
+    CARREL_TRY(Set(path, "io.weight", "default " + std::to_string(limits.io_weight)));
+  return {};
+}
+
+Result<void> SetV1(const std::string& path, const HostFacts::Hierarchy& tree,
+                   const Limits& limits) {
+  if (Has(tree, "memory")) {
+    CARREL_TRY(Set(path, "memory.limit_in_bytes", std::to_string(limits.memory_bytes)));
+    if (Exists(path, "memory.memsw.limit_in_bytes"))
+      CARREL_TRY(Set(path, "memory.memsw.limit_in_bytes", std::to_string(limits.memory_bytes)));
+    else
+      CARREL_TRY(Set(path, "memory.swappiness", "0"));
+  }
+  if (Has(tree, "pids")) CARREL_TRY(Set(path, "pids.max", std::to_string(limits.processes)));
+  if (Has(tree, "cpu")) {
+    CARREL_TRY(Set(path, "cpu.cfs_quota_us", std::to_string(limits.cpu_milli * 100ull)));
+    // v2's 1..10000 with 100 as default; v1's shares have 1024 as default and 2 as least.
+    CARREL_TRY(
+        Set(path, "cpu.shares", std::to_string(std::max(2ull, limits.cpu_weight * 1024ull / 100))));
+  }
+  return {};
+}
+
+void KillAll(const std::string& path) {
+  if (Exists(path, "cgroup.kill") && Set(path, "cgroup.kill", "1").has_value()) return;
+  auto tasks = ReadFile(path + "/cgroup.procs", 1u << 20);
+  if (!tasks) return;
+  std::istringstream in(*tasks);
+  for (pid_t pid = 0; in >> pid;)
+    if (pid > 0) ::kill(pid, SIGKILL);  // read from the cgroup this moment: nobody else's
+}
+
+// rmdir, until the last task has gone. Dying tasks take milliseconds; one in an uninterruptible
+// wait can take long, and then it is said.
+Result<void> RemoveWhenEmpty(const std::string& path) {
+  for (int waited_us = 0; waited_us < 10'000'000;) {
+    if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
+    if (errno != EBUSY) return SysFault(path, "rmdir of the cgroup");
+    KillAll(path);
+    const int wait_us = waited_us < 2000 ? 100 : 5000;
+    timespec pause{0, wait_us * 1000};
+    ::nanosleep(&pause, nullptr);
+    waited_us += wait_us;
+  }
+  return SysFault(path, "the cgroup's tasks do not end", EBUSY);
+}
+
+}  // namespace
+
+std::string Cgroup::PathIn(const std::string& mount) const { return mount + "/" + parent_id_; }
+
+Result<Cgroup> Cgroup::Create(const HostFacts& facts, const std::string& parent,
+                              const std::string& id, const Limits& limits) {
+  Cgroup cgroup;
+  cgroup.parent_id_ = parent + "/" + id;
+  for (const auto& tree : facts.hierarchies) {
+    CARREL_TRY(MakeBelow(tree, parent, id));
+    const std::string path = cgroup.PathIn(tree.mount);
+    cgroup.paths_.push_back(path);
+    CARREL_TRY(tree.v2 ? SetV2(path, tree, limits) : SetV1(path, tree, limits));
+    if (Has(tree, "memory")) {
+      cgroup.memory_path_ = path;
+      cgroup.v2_limits_ = tree.v2;
+    }
+    if (Has(tree, "cpu")) cgroup.cpu_path_ = path;
+    if (Has(tree, "pids")) cgroup.pids_path_ = path;
+  }
+  CARREL_ASSIGN(cgroup.v2_, OpenPath(cgroup.v2_path(), O_RDONLY | O_DIRECTORY));
+  struct stat info {};
+  if (::fstat(cgroup.v2_.get(), &info) != 0) return SysFault(cgroup.v2_path(), "fstat");
+  cgroup.v2_id_ = info.st_ino;  // the inode number of a cgroup v2 directory is the cgroup's id
+  return cgroup;
+}
+
+Cgroup::~Cgroup() { (void)KillAndRemove(); }
+
+Result<CgroupUsage> Cgroup::Usage() const {
+  CgroupUsage usage;
+  if (v2_limits_) {
+    usage.memory_peak_bytes = Read(memory_path_, "memory.peak");
+    usage.oom_kills = Read(memory_path_, "memory.events", "oom_kill");
+    usage.cpu_usec = Read(cpu_path_, "cpu.stat", "usage_usec");
+  } else {
+    usage.memory_peak_bytes = Read(memory_path_, "memory.max_usage_in_bytes");
+    usage.oom_kills = Read(memory_path_, "memory.oom_control", "oom_kill");
+  }
+  usage.pids_refused = Read(pids_path_, "pids.events", "max");
+  return usage;
+}
+
+Result<void> Cgroup::KillAndRemove() {
+  v2_.reset();
+  Result<void> first;
+  for (const std::string& path : paths_)
+    if (auto removed = RemoveWhenEmpty(path); !removed && first) first = std::move(removed);
+  paths_.clear();
+  return first;
+}
+
+Result<void> Cgroup::RemoveStale(const HostFacts& facts, const std::string& parent,
+                                 const std::string& id) {
+  for (const auto& tree : facts.hierarchies)
+    CARREL_TRY(RemoveWhenEmpty(tree.mount + "/" + parent + "/" + id));
+  return {};
+}
+
+}  // namespace carrel

@@ -1,0 +1,59 @@
+// The cgroups of one action: one directory in the v2 tree (limits on a v2 host, attribution
+// everywhere) and, on a v1 or hybrid host, one in each hierarchy of a controller that is needed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "plan/launch_plan.h"
+
+namespace carrel {
+
+/// What the kernel counted for the action.
+struct CgroupUsage {
+  uint64_t memory_peak_bytes = 0;
+  uint64_t cpu_usec = 0;
+  uint64_t oom_kills = 0;  ///< tasks that the kernel killed for the memory limit
+  uint64_t pids_refused = 0;
+};
+
+class Cgroup {
+ public:
+  /// Makes `<mount>/<parent>/<id>` in every hierarchy and sets the limits. Nothing remains after an
+  /// error.
+  static Result<Cgroup> Create(const HostFacts& facts, const std::string& parent,
+                               const std::string& id, const Limits& limits);
+
+  Cgroup(Cgroup&&) = default;
+  Cgroup& operator=(Cgroup&&) = default;
+  ~Cgroup();
+
+  int v2_fd() const { return v2_.get(); }    ///< for CLONE_INTO_CGROUP
+  uint64_t v2_id() const { return v2_id_; }  ///< what BPF sees
+  const std::string& v2_path() const { return paths_.back(); }
+  /// Directory of this action in the v1 hierarchy mounted at `mount`.
+  std::string PathIn(const std::string& mount) const;
+
+  Result<CgroupUsage> Usage() const;
+
+  /// Kills every task and waits until there is none, then removes the directories. An action's
+  /// tasks cannot leave (they have no cgroup file system), so this ends all of it.
+  Result<void> KillAndRemove();
+
+  /// The same for what a killed supervisor left under `parent`/`id`, in all hierarchies.
+  static Result<void> RemoveStale(const HostFacts& facts, const std::string& parent,
+                                  const std::string& id);
+
+ private:
+  Cgroup() = default;
+  std::vector<std::string> paths_;  ///< the v2 one last
+  std::string parent_id_;
+  UniqueFd v2_;
+  uint64_t v2_id_ = 0;
+  bool v2_limits_ = false;
+  std::string memory_path_, cpu_path_, pids_path_;
+};
+
+}  // namespace carrel

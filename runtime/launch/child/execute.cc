@@ -1,0 +1,336 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/if.h>
+#include <linux/keyctl.h>
+#include <linux/landlock.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <linux/securebits.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "launch/child/program.h"
+#include "launch/child/raw.h"
+
+namespace carrel::child {
+namespace {
+
+// The state of one execution, on the child's stack.
+struct Context {
+  const Program& program;
+  int root = -1;     // the root file system, from kAttachRoot on
+  long call = 0;     // the system call that was made last
+  size_t index = 0;  // the running step
+};
+
+// Makes a call and remembers which, so that a failure can name it.
+template <typename... Args>
+long Do(Context& context, long number, Args... args) {
+  context.call = number;
+  return Call(number, args...);
+}
+
+[[noreturn]] void Exit(int status) {
+  for (;;) Call(SYS_exit_group, status);
+}
+
+// Opens a mount point beneath the root: no link in any component may lead elsewhere, so a rootfs
+// whose "dev" is a link to a host directory is refused here (CVE-2021-30465, CVE-2023-27561).
+long OpenTarget(Context& context, const char* path) {
+  open_how how = {};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return Do(context, SYS_openat2, context.root, path, &how, sizeof how);
+}
+
+long Attach(Context& context, int mount, const char* path) {
+  long target = OpenTarget(context, path);
+  if (target < 0) return target;
+  long result = Do(context, SYS_move_mount, mount, "", target, "",
+                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+  Call(SYS_close, target);
+  return result;
+}
+
+long PrivateMounts(Context& context) {
+  // The child is in its cgroups by now: the new cgroup namespace begins there.
+  if (long result = Do(context, SYS_unshare, CLONE_NEWCGROUP); result < 0) return result;
+  return Do(context, SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+}
+
+long AttachRoot(Context& context, const Operation& operation) {
+  context.root = operation.fd;
+  return Do(context, SYS_move_mount, operation.fd, "", AT_FDCWD, operation.path,
+            MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+// procfs belongs to the pid namespace of its mounter, so it is the one mount made here. Read-only:
+// nothing under it is the action's to write. hidepid=ptraceable: the init cannot be seen.
+long MountProc(Context& context, const char* path) {
+  long fs = Do(context, SYS_fsopen, "proc", FSOPEN_CLOEXEC);
+  if (fs < 0) return fs;
+  long result = Do(context, SYS_fsconfig, fs, FSCONFIG_SET_STRING, "hidepid", "ptraceable", 0);
+  if (result < 0) return result;
+  result = Do(context, SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0);
+  if (result < 0) return result;
+  long mount = Do(context, SYS_fsmount, fs, FSMOUNT_CLOEXEC,
+                  MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  if (mount < 0) return mount;
+  result = Attach(context, static_cast<int>(mount), path);
+  Call(SYS_close, mount);
+  Call(SYS_close, fs);
+  return result;
+}
+
+long Pivot(Context& context) {
+  if (long result = Do(context, SYS_fchdir, context.root); result < 0) return result;
+  if (long result = Do(context, SYS_pivot_root, ".", "."); result < 0) return result;
+  // The old root lies over the new one now; take it away with all that was mounted there.
+  if (long result = Do(context, SYS_umount2, ".", MNT_DETACH); result < 0) return result;
+  return Do(context, SYS_chdir, "/");
+}
+
+long LoopbackUp(Context& context) {
+  long socket = Do(context, SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (socket < 0) return socket;
+  ifreq request = {};
+  request.ifr_name[0] = 'l';
+  request.ifr_name[1] = 'o';
+  request.ifr_flags = IFF_UP;
+  long result = Do(context, SYS_ioctl, socket, SIOCSIFFLAGS, &request);
+  Call(SYS_close, socket);
+  return result;
+}
+
+long Hostname(Context& context, const char* name) {
+  size_t length = 0;
+  while (name[length] != '\0') ++length;
+  return Do(context, SYS_sethostname, name, length);
+}
+
+long Rlimit(Context& context, const Operation& operation) {
+  rlimit64 limit = {operation.number2, operation.number2};
+  return Do(context, SYS_prlimit64, 0, operation.number, &limit, nullptr);
+}
+
+long UserNamespace(Context& context) {
+  // setgroups is denied inside: supplementary groups of the caller must go before.
+  if (long result = Do(context, SYS_setgroups, 0, nullptr); result < 0) return result;
+  if (long result = Do(context, SYS_unshare, CLONE_NEWUSER); result < 0) return result;
+  Message message = {MessageKind::kMapMe, static_cast<uint32_t>(context.index), 0, 0};
+  if (long result = Do(context, SYS_write, context.program.sync_fd, &message, sizeof message);
+      result < 0)
+    return result;
+  char go = 0;
+  long result = Do(context, SYS_read, context.program.sync_fd, &go, 1);
+  return result == 1 ? 0 : (result < 0 ? result : -EPIPE);
+}
+
+long NoMoreUserNamespaces(Context& context, int proc) {
+  // The sysctl is that of the opener's user namespace, whichever procfs it is opened through.
+  long fd = Do(context, SYS_openat, proc, "sys/user/max_user_namespaces", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return fd;
+  long result = Do(context, SYS_write, fd, "0", 1);
+  Call(SYS_close, fd);
+  return result < 0 ? result : 0;
+}
+
+long SetIds(Context& context, uint64_t uid, uint64_t gid) {
+  if (long result = Do(context, SYS_setresgid, gid, gid, gid); result < 0) return result;
+  if (long result = Do(context, SYS_setresuid, uid, uid, uid); result < 0) return result;
+  // A change of ids clears the parent-death signal; from here no id changes any more.
+  if (long result = Do(context, SYS_prctl, PR_SET_PDEATHSIG, SIGKILL); result < 0) return result;
+  pollfd parent = {context.program.sync_fd, POLLIN, 0};
+  if (long result = Do(context, SYS_poll, &parent, 1, 0); result < 0) return result;
+  return (parent.revents & (POLLHUP | POLLERR)) != 0 ? -ESRCH : 0;  // it died before the prctl
+}
+
+long WorkingDirectory(Context& context, const char* path) {
+  if (long result = Do(context, SYS_chdir, path); result < 0) return result;
+  // A directory outside of the root reads "(unreachable)..." (CVE-2024-21626).
+  char directory[4096];
+  long result = Do(context, SYS_getcwd, directory, sizeof directory);
+  if (result < 0) return result;
+  return directory[0] == '/' ? 0 : -ENOENT;
+}
+
+long DropCapabilities(Context& context) {
+  constexpr unsigned long kLocked = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                                    SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                                    SECBIT_NO_CAP_AMBIENT_RAISE |
+                                    SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+  if (long result = Do(context, SYS_prctl, PR_SET_SECUREBITS, kLocked); result < 0) return result;
+  for (unsigned long capability = 0; capability < 64; ++capability) {
+    long result = Do(context, SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0);
+    if (result == -EINVAL && capability > CAP_LAST_CAP) break;  // past this kernel's last one
+    if (result < 0) return result;
+  }
+  if (long result = Do(context, SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+      result < 0)
+    return result;
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2] = {};
+  return Do(context, SYS_capset, &header, none);
+}
+
+long NoNewPrivileges(Context& context) {
+  if (long result = Do(context, SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0); result < 0) return result;
+  return Do(context, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+// What the running kernel knows and the headers of Debian 12 do not.
+constexpr uint64_t kAccessFsTruncate = 1ull << 14, kAccessFsIoctlDev = 1ull << 15;
+struct RulesetAttr {
+  uint64_t handled_access_fs, handled_access_net, scoped;
+};
+
+uint64_t LandlockWriteRights(uint64_t abi) {
+  uint64_t rights = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                    LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+                    LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+                    LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
+  if (abi >= 2) rights |= LANDLOCK_ACCESS_FS_REFER;
+  if (abi >= 3) rights |= kAccessFsTruncate;
+  if (abi >= 5) rights |= kAccessFsIoctlDev;
+  return rights;
+}
+
+long AllowBeneath(Context& context, long ruleset, const char* path, uint64_t rights) {
+  long fd = Do(context, SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return fd;
+  landlock_path_beneath_attr rule = {rights, static_cast<int>(fd)};
+  long result = Do(context, SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+  if (result == -EINVAL) {  // a file (a device) takes no rights of a directory
+    rule.allowed_access = rights & (LANDLOCK_ACCESS_FS_WRITE_FILE | kAccessFsTruncate);
+    result = Do(context, SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+  }
+  Call(SYS_close, fd);
+  return result;
+}
+
+// Repeats the mounts' write rules, and keeps abstract sockets and signals inside, should a mount or
+// a namespace ever be got around. Reading and executing are not handled: the mounts decide.
+long Landlock(Context& context, const Operation& operation) {
+  const uint64_t abi = operation.number2;
+  const uint64_t rights = LandlockWriteRights(abi);
+  RulesetAttr attributes = {rights, 0, abi >= 6 ? 3u : 0u};
+  const size_t size = abi >= 6 ? sizeof attributes : 8;
+  long ruleset = Do(context, SYS_landlock_create_ruleset, &attributes, size, 0);
+  if (ruleset < 0) return ruleset;
+  const auto* paths = static_cast<const char* const*>(operation.data);
+  for (uint64_t i = 0; i < operation.number; ++i)
+    if (long result = AllowBeneath(context, ruleset, paths[i], rights); result < 0) return result;
+  long result = Do(context, SYS_landlock_restrict_self, ruleset, 0);
+  Call(SYS_close, ruleset);
+  return result;
+}
+
+// Default disposition for every signal: an ignored SIGPIPE of the caller must not change the
+// action.
+long ResetSignals(Context& context) {
+  struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    uint64_t mask;
+  } action = {};
+  for (int signal = 1; signal <= 64; ++signal)
+    if (signal != SIGKILL && signal != SIGSTOP)
+      if (long result = Do(context, SYS_rt_sigaction, signal, &action, nullptr, 8); result < 0)
+        return result;
+  uint64_t all = ~0ull;  // the init takes its signals with rt_sigtimedwait
+  return Do(context, SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, 8);
+}
+
+// Descriptors 0, 1, 2 and the report socket as 3; everything else that the caller left open goes.
+long Streams(Context& context) {
+  if (long result = ResetSignals(context); result < 0) return result;
+  if (long result = Do(context, SYS_setsid); result < 0) return result;
+  Call(SYS_umask, 0022);
+  for (int i = 0; i < 3; ++i)
+    if (long result = Do(context, SYS_dup3, context.program.stdio[i], i, 0); result < 0)
+      return result;
+  if (long result = Do(context, SYS_dup3, context.program.report_fd, 3, 0); result < 0)
+    return result;
+  return Do(context, SYS_close_range, 4, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
+long RunStep(Context& context, const Operation& operation) {
+  switch (operation.step) {
+    case Step::kJoinCgroup: {
+      long result = Do(context, SYS_write, operation.fd, "0", 1);
+      return result < 0 ? result : 0;
+    }
+    case Step::kPrivateMounts:
+      return PrivateMounts(context);
+    case Step::kAttachRoot:
+      return AttachRoot(context, operation);
+    case Step::kAttach:
+      return Attach(context, operation.fd, operation.path);
+    case Step::kProc:
+      return MountProc(context, operation.path);
+    case Step::kPivot:
+      return Pivot(context);
+    case Step::kLoopbackUp:
+      return LoopbackUp(context);
+    case Step::kHostname:
+      return Hostname(context, operation.path);
+    case Step::kAffinity: {
+      long result = Do(context, SYS_sched_setaffinity, 0, operation.number, operation.data);
+      return result < 0 ? result : 0;
+    }
+    case Step::kRlimit:
+      return Rlimit(context, operation);
+    case Step::kUserNamespace:
+      return UserNamespace(context);
+    case Step::kNoMoreUserNamespaces:
+      return NoMoreUserNamespaces(context, operation.fd);
+    case Step::kIds:
+      return SetIds(context, operation.number, operation.number2);
+    case Step::kWorkingDirectory:
+      return WorkingDirectory(context, operation.path);
+    case Step::kKeyring:
+      return Do(context, SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+    case Step::kDropCapabilities:
+      return DropCapabilities(context);
+    case Step::kNoNewPrivileges:
+      return NoNewPrivileges(context);
+    case Step::kLandlock:
+      return Landlock(context, operation);
+    case Step::kStreams:
+      return Streams(context);
+    case Step::kSeccomp:
+      return Do(context, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, operation.data);
+    case Step::kExecInit:
+      return Do(context, SYS_execveat, operation.fd, "", context.program.argv,
+                context.program.environment, AT_EMPTY_PATH);
+  }
+  return -ENOSYS;
+}
+
+}  // namespace
+
+void Execute(const Program& program) {
+  Context context = {program};
+  for (; context.index < program.count; ++context.index) {
+    long result = RunStep(context, program.operations[context.index]);
+    if (result >= 0) continue;
+    Message message = {MessageKind::kFailed, static_cast<uint32_t>(context.index),
+                       static_cast<int32_t>(-result), static_cast<int32_t>(context.call)};
+    Call(SYS_write, program.sync_fd, &message, sizeof message);
+    break;
+  }
+  Exit(126);
+}
+
+}  // namespace carrel::child

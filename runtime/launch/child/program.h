@@ -1,0 +1,77 @@
+// The child program: what a cloned process does until it executes the init, as flat data that the
+// parent built. Nothing here allocates, locks, logs or throws: the code runs between clone and
+// exec.
+//
+//   parent                                 child
+//     | clone3 (into the cgroup) ----------> | runs step 0, 1, ...
+//     | <------------- kMapMe -------------- | at the user-namespace step
+//     | writes uid_map, gid_map              |
+//     | --------------- 1 byte ------------> |
+//     | <------------- kFailed ------------- | a step failed: index, call, errno; then it ends
+//     | <--------------- EOF --------------- | the init was executed (the socket closes on exec)
+#pragma once
+
+#include <linux/filter.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace carrel::child {
+
+enum class Step : uint8_t {
+  kJoinCgroup,     // fd: cgroup.procs
+  kPrivateMounts,  // also a new cgroup namespace, rooted where the child is now
+  kAttachRoot,     // fd: a detached mount; path: staging directory
+  kAttach,         // fd: a detached mount; path: where, relative to the root
+  kProc,           // path: where, relative to the root
+  kPivot,
+  kLoopbackUp,
+  kHostname,  // path: the name
+  kAffinity,  // data: mask, number: its size in bytes
+  kRlimit,    // number: resource, number2: the value
+  kUserNamespace,
+  kNoMoreUserNamespaces,  // fd: an O_PATH descriptor of the host's /proc
+  kIds,                   // number: uid, number2: gid
+  kWorkingDirectory,      // path
+  kKeyring,
+  kDropCapabilities,
+  kNoNewPrivileges,
+  kLandlock,  // data: array of paths, number: how many, number2: ABI
+  kStreams,   // stdio and the report socket in place, everything else close-on-exec
+  kSeccomp,   // data: sock_fprog
+  kExecInit,  // fd: the init's program
+};
+
+struct Operation {
+  Step step;
+  int fd = -1;
+  const char* path = nullptr;
+  uint64_t number = 0;
+  uint64_t number2 = 0;
+  const void* data = nullptr;
+};
+
+struct Program {
+  const Operation* operations;
+  size_t count;
+  int sync_fd;    // SOCK_SEQPACKET, close-on-exec, above 9
+  int report_fd;  // becomes descriptor 3 of the init; above 9
+  int stdio[3];   // become 0, 1, 2; above 9
+  char** argv;    // of the init
+  char** environment;
+};
+
+enum class MessageKind : uint32_t { kMapMe = 1, kFailed = 2 };
+
+/// What the child sends. `call` is the system call that failed (SYS_*).
+struct Message {
+  MessageKind kind;
+  uint32_t step;
+  int32_t error;
+  int32_t call;
+};
+
+/// Runs the program; returns only by ending the process (status 126 after a failure).
+[[noreturn]] void Execute(const Program& program);
+
+}  // namespace carrel::child

@@ -1,0 +1,36 @@
+// Lowers a plan to the child program: opens and checks every source, makes every mount that the
+// child will attach, and lays all data out flat.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "launch/cgroup.h"
+#include "launch/child/program.h"
+#include "launch/seccomp.h"
+#include "plan/launch_plan.h"
+
+namespace carrel {
+
+/// The child program and everything that it points to. Its operations correspond one to one to the
+/// plan's, so that a failed step can be told in the plan's words.
+struct LoweredPlan {
+  std::vector<child::Operation> operations;
+  std::vector<UniqueFd> fds;
+  std::deque<std::string> strings;  // deque: addresses stay
+  std::vector<const char*> landlock_paths;
+  std::vector<char*> argv;
+  std::vector<char*> environment;
+  std::vector<unsigned char> cpu_mask;
+  sock_fprog filter{};
+};
+
+/// Errors name the operation ("overlay at /workspace"). `filter` must outlive the result.
+Result<std::unique_ptr<LoweredPlan>> LowerPlan(const LaunchPlan& plan,
+                                               const HostTemplates& templates, const Cgroup& cgroup,
+                                               const SeccompFilter& filter);
+
+}  // namespace carrel
