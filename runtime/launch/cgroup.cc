@@ -73,7 +73,7 @@ Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& pare
 }
 
 Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
-                   const Limits& limits) {
+                   const LaunchLimits& limits) {
   if (Has(tree, "memory")) {
     CARREL_TRY(Set(path, "memory.max", std::to_string(limits.memory_bytes)));
     if (Exists(path, "memory.swap.max")) CARREL_TRY(Set(path, "memory.swap.max", "0"));
@@ -89,7 +89,7 @@ Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
 }
 
 Result<void> SetV1(const std::string& path, const HostFacts::Hierarchy& tree,
-                   const Limits& limits) {
+                   const LaunchLimits& limits) {
   if (Has(tree, "memory")) {
     CARREL_TRY(Set(path, "memory.limit_in_bytes", std::to_string(limits.memory_bytes)));
     if (Exists(path, "memory.memsw.limit_in_bytes"))
@@ -136,7 +136,7 @@ Result<void> RemoveWhenEmpty(const std::string& path) {
 std::string Cgroup::PathIn(const std::string& mount) const { return mount + "/" + parent_id_; }
 
 Result<Cgroup> Cgroup::Create(const HostFacts& facts, const std::string& parent,
-                              const std::string& id, const Limits& limits) {
+                              const std::string& id, const LaunchLimits& limits) {
   Cgroup cgroup;
   cgroup.parent_id_ = parent + "/" + id;
   for (const auto& tree : facts.hierarchies) {

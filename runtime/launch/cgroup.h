@@ -24,7 +24,7 @@ class Cgroup {
   /// Makes `<mount>/<parent>/<id>` in every hierarchy and sets the limits. Nothing remains after an
   /// error.
   static Result<Cgroup> Create(const HostFacts& facts, const std::string& parent,
-                               const std::string& id, const Limits& limits);
+                               const std::string& id, const LaunchLimits& limits);
 
   Cgroup(Cgroup&&) = default;
   Cgroup& operator=(Cgroup&&) = default;

@@ -135,7 +135,7 @@ std::string Stat(int cpus) {
   return text + "intr 0\nctxt 0\nbtime 0\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n";
 }
 
-Result<void> FillSys(int directory, const Limits& limits, int cpus) {
+Result<void> FillSys(int directory, const LaunchLimits& limits, int cpus) {
   const std::string range = cpus == 1 ? "0\n" : "0-" + std::to_string(cpus - 1) + "\n";
   for (const char* name : {"online", "possible", "present"})
     CARREL_TRY(PutAt(directory, "devices/system/cpu", name, range));
@@ -150,7 +150,7 @@ Result<void> FillSys(int directory, const Limits& limits, int cpus) {
                std::to_string(limits.cpu_milli * 100) + " 100000\n");
 }
 
-Result<void> FillView(int directory, const Limits& limits, int cpus) {
+Result<void> FillView(int directory, const LaunchLimits& limits, int cpus) {
   CARREL_ASSIGN(const std::string cpuinfo, ReadFile("/proc/cpuinfo", 64u << 20));
   CARREL_TRY(Put(directory, "cpuinfo", CpuInfo(cpuinfo, cpus)));
   CARREL_TRY(Put(directory, "meminfo", MemInfo(limits.memory_bytes)));
@@ -161,7 +161,7 @@ Result<void> FillView(int directory, const Limits& limits, int cpus) {
 
 }  // namespace
 
-Result<HostTemplates> PrepareHostTemplates(const std::string& state_dir, const Limits& limits,
+Result<HostTemplates> PrepareHostTemplates(const std::string& state_dir, const LaunchLimits& limits,
                                            int online_cpus) {
   HostTemplates templates{state_dir + "/host"};
   CARREL_ASSIGN(UniqueFd host, MakeDirs(templates.root, 0755));

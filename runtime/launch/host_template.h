@@ -9,7 +9,7 @@ namespace carrel {
 /// Makes what is missing (atomically; safe when several start at once) and checks the type and
 /// number of every device node. A state directory on a file system without device nodes is an
 /// error.
-Result<HostTemplates> PrepareHostTemplates(const std::string& state_dir, const Limits& limits,
+Result<HostTemplates> PrepareHostTemplates(const std::string& state_dir, const LaunchLimits& limits,
                                            int online_cpus);
 
 }  // namespace carrel

@@ -29,7 +29,7 @@ bool Writable(int fd) {
 
 class SupervisorLoop {
  public:
-  SupervisorLoop(const LaunchedInit& init, const Limits& limits, int signal_fd,
+  SupervisorLoop(const LaunchedInit& init, const LaunchLimits& limits, int signal_fd,
                  SuperviseRequest request)
       : init_(init), limits_(limits), signal_fd_(signal_fd), request_(std::move(request)) {
     const int64_t now = MonotonicNs();
@@ -198,7 +198,7 @@ class SupervisorLoop {
   }
 
   const LaunchedInit& init_;
-  const Limits& limits_;
+  const LaunchLimits& limits_;
   const int signal_fd_;
   SuperviseRequest request_;
   ActionEnd end_;
@@ -221,7 +221,7 @@ Result<UniqueFd> BlockSignals() {
   return fd;
 }
 
-Result<ActionEnd> Supervise(const LaunchedInit& init, const Limits& limits, int signal_fd,
+Result<ActionEnd> Supervise(const LaunchedInit& init, const LaunchLimits& limits, int signal_fd,
                             SuperviseRequest request) {
   return SupervisorLoop(init, limits, signal_fd, std::move(request)).Run();
 }

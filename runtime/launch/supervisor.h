@@ -49,7 +49,7 @@ Result<UniqueFd> BlockSignals();
 
 /// Returns when the init has been reaped, which the kernel allows only after every task of its pid
 /// namespace has ended, and all output has been passed on.
-Result<ActionEnd> Supervise(const LaunchedInit& init, const Limits& limits, int signal_fd,
+Result<ActionEnd> Supervise(const LaunchedInit& init, const LaunchLimits& limits, int signal_fd,
                             SuperviseRequest request);
 
 }  // namespace carrel

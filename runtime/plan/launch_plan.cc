@@ -95,7 +95,7 @@ void PlanWritable(const LaunchRequest& request, std::vector<Operation>& out) {
                      .options = writable.upper,
                      .mount_flags = kWritable});
   }
-  const Limits& limits = request.limits;
+  const LaunchLimits& limits = request.limits;
   for (const std::string& path : request.writable_tmpfs)
     out.push_back({.kind = Kind::kTmpfs,
                    .target = path,
@@ -106,7 +106,7 @@ void PlanWritable(const LaunchRequest& request, std::vector<Operation>& out) {
 
 void PlanMounts(const LaunchRequest& request, const HostFacts& facts,
                 const HostTemplates& templates, std::vector<Operation>& out) {
-  const Limits& limits = request.limits;
+  const LaunchLimits& limits = request.limits;
   out.push_back({.kind = Kind::kRoot,
                  .source = request.rootfs,
                  .target = "/",
@@ -141,7 +141,7 @@ void PlanMounts(const LaunchRequest& request, const HostFacts& facts,
   out.push_back({.kind = Kind::kPivot});
 }
 
-void PlanRlimits(const Limits& limits, const HostFacts& facts, std::vector<Operation>& out) {
+void PlanRlimits(const LaunchLimits& limits, const HostFacts& facts, std::vector<Operation>& out) {
   const std::pair<int, uint64_t> rlimits[] = {
       {RLIMIT_CORE, 0},
       {RLIMIT_FSIZE, limits.file_bytes},
@@ -189,11 +189,11 @@ bool IsAbsoluteNormalPath(const std::string& path) {
   return path == "/" || (path.starts_with('/') && IsNormalRelativePath(path.substr(1)));
 }
 
-int VisibleCpus(const Limits& limits, int online) {
+int VisibleCpus(const LaunchLimits& limits, int online) {
   return std::clamp(static_cast<int>((limits.cpu_milli + 999) / 1000), 1, std::max(online, 1));
 }
 
-std::string HostTemplates::view(const Limits& limits, int online_cpus) const {
+std::string HostTemplates::view(const LaunchLimits& limits, int online_cpus) const {
   return root + "/view-" + std::to_string(VisibleCpus(limits, online_cpus)) + "-" +
          std::to_string(limits.memory_bytes >> 10);
 }

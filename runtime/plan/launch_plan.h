@@ -30,8 +30,8 @@ struct HostFacts {
   uint64_t open_files_max = 1024;  ///< the hard limit of this process
 };
 
-/// Limits of one action. All are enforced by the kernel, except `log_bytes` (the supervisor).
-struct Limits {
+/// LaunchLimits of one action. All are enforced by the kernel, except `log_bytes` (the supervisor).
+struct LaunchLimits {
   uint64_t memory_bytes = 4ull << 30;
   uint32_t cpu_milli = 2000;          ///< thousandths of a processor
   uint32_t cpu_weight = 100;          ///< 1 to 10000, as cgroup v2
@@ -74,7 +74,7 @@ struct LaunchRequest {
   uint32_t host_uid = 0;                    ///< the unprivileged host id that the action runs as
   uint32_t host_gid = 0;
   std::string seccomp_profile = "base";  ///< a name in launch/seccomp.h
-  Limits limits;
+  LaunchLimits limits;
 };
 
 /// One operation on the way from clone to exec. `kind` names it in errors and in JSON.
@@ -128,7 +128,7 @@ struct LaunchPlan {
   std::vector<Operation> operations;     ///< in the order in which they are applied
   std::vector<std::string> landlock_writable;
   int landlock_abi = 0;
-  Limits limits;
+  LaunchLimits limits;
   uint32_t host_uid = 0;
   uint32_t host_gid = 0;
   uint64_t namespaces = 0;  ///< CLONE_NEW* given to clone3; user and cgroup come later
@@ -150,11 +150,11 @@ struct HostTemplates {
   std::string proc_sys() const { return root + "/procsys"; }
   std::string staging() const { return root + "/root"; }
   /// Processors and memory as a job with these limits sees them.
-  std::string view(const Limits& limits, int online_cpus) const;
+  std::string view(const LaunchLimits& limits, int online_cpus) const;
 };
 
 /// Number of whole processors that the job sees: cpu_milli rounded up, at most `online`.
-int VisibleCpus(const Limits& limits, int online);
+int VisibleCpus(const LaunchLimits& limits, int online);
 
 /// True for "/" and for absolute paths without empty, "." or ".." parts.
 bool IsAbsoluteNormalPath(const std::string& path);

@@ -53,7 +53,7 @@ OrderedJson OperationJson(const Operation& operation) {
   return json;
 }
 
-OrderedJson LimitsJson(const Limits& limits) {
+OrderedJson LimitsJson(const LaunchLimits& limits) {
   return {{"memory_bytes", limits.memory_bytes},     {"cpu_milli", limits.cpu_milli},
           {"cpu_weight", limits.cpu_weight},         {"io_weight", limits.io_weight},
           {"processes", limits.processes},           {"time_seconds", limits.time_seconds},
