@@ -101,7 +101,7 @@ struct Operation {
     kNoNewPrivileges,
     kLandlock,  ///< what may be written is in LaunchPlan::landlock_writable
     kStreams,
-    kSeccomp,   ///< source: profile
+    kSeccomp,  ///< source: profile
     kExecInit,
   };
   Kind kind;

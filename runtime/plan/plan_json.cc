@@ -10,12 +10,15 @@ namespace {
 using Kind = Operation::Kind;
 
 const char* RlimitName(int resource) {
-  static const std::map<int, const char*> kNames = {
-      {RLIMIT_CORE, "core"},         {RLIMIT_FSIZE, "fsize"},
-      {RLIMIT_NOFILE, "nofile"},     {RLIMIT_NPROC, "nproc"},
-      {RLIMIT_MEMLOCK, "memlock"},   {RLIMIT_MSGQUEUE, "msgqueue"},
-      {RLIMIT_SIGPENDING, "sigpending"}, {RLIMIT_NICE, "nice"},
-      {RLIMIT_RTPRIO, "rtprio"}};
+  static const std::map<int, const char*> kNames = {{RLIMIT_CORE, "core"},
+                                                    {RLIMIT_FSIZE, "fsize"},
+                                                    {RLIMIT_NOFILE, "nofile"},
+                                                    {RLIMIT_NPROC, "nproc"},
+                                                    {RLIMIT_MEMLOCK, "memlock"},
+                                                    {RLIMIT_MSGQUEUE, "msgqueue"},
+                                                    {RLIMIT_SIGPENDING, "sigpending"},
+                                                    {RLIMIT_NICE, "nice"},
+                                                    {RLIMIT_RTPRIO, "rtprio"}};
   auto found = kNames.find(resource);
   return found == kNames.end() ? "?" : found->second;
 }
@@ -65,11 +68,29 @@ OrderedJson LimitsJson(const LaunchLimits& limits) {
 }  // namespace
 
 const char* KindName(Kind kind) {
-  static constexpr const char* kNames[] = {
-      "join-cgroup", "private-mounts", "root", "bind", "tmpfs", "overlay", "proc", "pivot-root",
-      "loopback-up", "hostname", "affinity", "rlimit", "user-namespace", "no-more-user-namespaces",
-      "ids", "working-directory", "keyring", "drop-capabilities", "no-new-privileges", "landlock",
-      "streams", "seccomp", "exec-init"};
+  static constexpr const char* kNames[] = {"join-cgroup",
+                                           "private-mounts",
+                                           "root",
+                                           "bind",
+                                           "tmpfs",
+                                           "overlay",
+                                           "proc",
+                                           "pivot-root",
+                                           "loopback-up",
+                                           "hostname",
+                                           "affinity",
+                                           "rlimit",
+                                           "user-namespace",
+                                           "no-more-user-namespaces",
+                                           "ids",
+                                           "working-directory",
+                                           "keyring",
+                                           "drop-capabilities",
+                                           "no-new-privileges",
+                                           "landlock",
+                                           "streams",
+                                           "seccomp",
+                                           "exec-init"};
   static_assert(std::size(kNames) == static_cast<size_t>(Kind::kExecInit) + 1);
   return kNames[static_cast<size_t>(kind)];
 }

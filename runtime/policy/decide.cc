@@ -288,7 +288,7 @@ class Decider {
   void DecideLevel4() {
     decision_.level4 = policy_.level4;
     decision_.decided_by["level4"] = "levels.json#/moderately_sensitive";
-    Level4Rules& rules = decision_.level4;
+    Level4Policy& rules = decision_.level4;
     if (request_.level4_max_csv_rows > rules.max_csv_rows ||
         request_.level4_max_filesize > rules.max_file_bytes)
       Refuse("the job asks for larger level 4 files than levels.json#/moderately_sensitive allows");

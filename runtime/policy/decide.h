@@ -48,7 +48,7 @@ struct Decision {
   std::vector<std::string> ehrql_permissions;  ///< sorted
   std::set<Level> levels;                      ///< that outputs may have
   Limits limits;
-  Level4Rules level4;
+  Level4Policy level4;
   std::string seccomp_profile = "base";  ///< "base" or "loopback"
   bool copy_up_always = false;
   std::vector<Preflight> preflight;

@@ -80,7 +80,7 @@ struct Role {
 };
 
 /// What the job agent may at most ask of the level 4 checks.
-struct Level4Rules {
+struct Level4Policy {
   int64_t max_csv_rows = 5000;
   int64_t max_file_bytes = 16 << 20;
   std::vector<std::string> file_types;
@@ -97,7 +97,7 @@ struct Policy {
   std::map<std::string, Role> roles;
   std::map<std::string, std::set<std::string>> users;  ///< user to roles
   std::string unlisted_users_are;                      ///< a role, or empty
-  Level4Rules level4;
+  Level4Policy level4;
   PartialLimits default_limits;
   PartialLimits maximum_limits;
 
