@@ -55,8 +55,9 @@ Error StepError(const LaunchPlan& plan, const child::Message& message) {
   ::free(name);
   if (message.error == ELOOP || message.error == EXDEV)
     error.hint = "The mount point in the root filesystem is a link or lies behind one";
-  if (operation.kind == Operation::Kind::kWorkingDirectory)
-    error.hint = "The working directory does not exist inside, or cannot be entered";
+  if (operation.kind != Operation::Kind::kWorkingDirectory) return error;
+  error.kind = ErrorKind::kBadInput;
+  error.hint = "The working directory does not exist inside, or cannot be entered";
   return error;
 }
 
