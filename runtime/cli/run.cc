@@ -1,7 +1,59 @@
+// carrel run: a job in the foreground. One JSON result on stdout, progress on stderr.
+#include <unistd.h>
+
 #include "cli/command.h"
+#include "job/job_runner.h"
 
 namespace carrel {
+namespace {
 
-int RunCommand(int, char**) { return PrintError(Fault("run", "not there yet")); }
+// One line that is rewritten on a terminal; plain lines, one a step, elsewhere.
+class Progress {
+ public:
+  void Show(int step, const std::string& what) {
+    if (::isatty(STDERR_FILENO) != 0) {
+      fprintf(stderr, "\r\x1b[K[%d/12] %.70s", step, what.c_str());
+      shown_ = true;
+    } else if (step != last_) {
+      fprintf(stderr, "[%d/12] %s\n", step, what.c_str());
+    }
+    last_ = step;
+  }
+  void Clear() const {
+    if (shown_) fprintf(stderr, "\r\x1b[K");
+  }
+
+ private:
+  int last_ = 0;
+  bool shown_ = false;
+};
+
+}  // namespace
+
+int RunCommand(int argc, char** argv) {
+  CLI::App app("Runs a job from its definition to its results.", "carrel run");
+  RunJobOptions options;
+  app.add_option("job", options.definition, "job definition (JSON file)")->required();
+  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
+  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  app.add_flag("--dry-run", options.dry_run, "print decision and plan; touch nothing");
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+
+  Progress progress;
+  if (!options.dry_run)
+    options.progress = [&](int step, const std::string& what) { progress.Show(step, what); };
+  auto outcome = RunJob(options);
+  progress.Clear();
+  if (!outcome) {
+    const Error& error = outcome.error();
+    const OrderedJson result = {{"state", error.kind == ErrorKind::kRefused ? "refused" : "error"},
+                                {"error", error.ToString()}};
+    printf("%s\n", result.dump(2).c_str());
+    return PrintError(error);
+  }
+  printf("%s\n", outcome->result.dump(2).c_str());
+  return outcome->succeeded ? 0 : 1;
+}
 
 }  // namespace carrel

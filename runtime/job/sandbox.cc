@@ -53,12 +53,33 @@ Result<ActionStreams> ConnectStreams(const LaunchPlan& plan, SandboxStreams& str
   return action;
 }
 
-std::vector<std::string> MountPoints(const LaunchRequest& request) {
-  std::vector<std::string> points = {"/proc", "/dev", "/sys", "/tmp"};
-  for (const BindSpec& bind : request.binds) points.push_back(bind.target);
-  for (const WritableSpec& writable : request.writable) points.push_back(writable.target);
-  for (const std::string& path : request.writable_tmpfs) points.push_back(path);
+struct MountPoint {
+  std::string path;
+  bool file = false;
+};
+
+std::vector<MountPoint> MountPoints(const LaunchRequest& request) {
+  std::vector<MountPoint> points = {{"/proc"}, {"/dev"}, {"/sys"}, {"/tmp"}};
+  for (const BindSpec& bind : request.binds) {
+    struct stat info {};
+    const bool file = ::lstat(bind.source.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+    points.push_back({bind.target, file});
+  }
+  for (const std::string& path : request.writable_tmpfs) points.push_back({path});
   return points;
+}
+
+Result<void> MakeMountPoint(int skeleton, const MountPoint& point) {
+  const std::string relative = point.path.substr(1);
+  if (!point.file) {
+    CARREL_TRY(MakeDirsBeneath(skeleton, relative, 0755));
+    return {};
+  }
+  const size_t slash = relative.find_last_of('/');
+  const std::string parent = slash == std::string::npos ? "" : relative.substr(0, slash);
+  CARREL_ASSIGN(const UniqueFd directory, MakeDirsBeneath(skeleton, parent, 0755));
+  CARREL_TRY(OpenBeneath(directory.get(), relative.substr(slash + 1), O_WRONLY | O_CREAT, 0444));
+  return {};
 }
 
 }  // namespace
@@ -81,16 +102,16 @@ Result<void> AddMissingMountPoints(LaunchRequest& request, const RunDir& directo
     error.code = root.error().code;
     return error;
   }
-  for (const std::string& point : MountPoints(request)) {
-    if (!IsAbsoluteNormalPath(point) || point == "/")
-      return BadInput(point, "a mount point must be an absolute path without . or ..");
-    const std::string relative = point.substr(1);
-    auto found = OpenBeneath(root->get(), relative, O_PATH);
+  for (const MountPoint& point : MountPoints(request)) {
+    if (!IsAbsoluteNormalPath(point.path) || point.path == "/")
+      return BadInput(point.path, "a mount point must be an absolute path without . or ..");
+    auto found = OpenBeneath(root->get(), point.path.substr(1), O_PATH);
     if (found) continue;
     if (found.error().code != ENOENT)
-      return BadInput(point,
+      return BadInput(point.path,
                       "the mount point in the root filesystem is a link, or lies behind one");
-    CARREL_TRY(MakeDirsBeneath(directory.fd(), "skeleton/" + relative, 0755));
+    CARREL_ASSIGN(const UniqueFd skeleton, MakeDirsBeneath(directory.fd(), "skeleton", 0755));
+    CARREL_TRY(MakeMountPoint(skeleton.get(), point));
     request.skeleton = directory.path() + "/skeleton";
   }
   return {};

@@ -1,0 +1,83 @@
+// What a job's steps hand to each other, and its translation into records: audit log entries,
+// metadata.json, manifest.json, the log's summary, and the result that `carrel run` prints.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "audit/audit_log.h"
+#include "image/image_store.h"
+#include "job/checkout.h"
+#include "job/collect.h"
+#include "job/inputs.h"
+#include "job/job_definition.h"
+#include "job/messages.h"
+#include "job/metadata.h"
+#include "job/sandbox.h"
+#include "policy/decide.h"
+
+namespace carrel {
+
+/// The directories that records and outputs go to, open.
+struct JobPlaces {
+  UniqueFd high_logs, high_workspace, medium_workspace;
+  std::string month;
+};
+
+struct JobRecords {
+  HostConfig host;
+  JobDefinition job;
+  std::string audit_id;
+  std::string tree_id;
+  SandboxResult run;
+  JobPlaces places;
+  Collection collection;
+  JobMessage message;
+  AuditSeal seal;
+
+  bool oom_killed() const { return run.usage.oom_kills > 0; }
+  bool succeeded() const;
+};
+
+JobRequest ToRequest(const JobDefinition& job);
+LaunchLimits ToLaunchLimits(const Limits& limits);
+
+/// PATH and the image's variables, then the decision's, HOME=/tmp, and DATABASE_URL where a
+/// database is granted.
+std::map<std::string, std::string> ActionEnvironment(const Image& image, const Decision& decision);
+
+/// "/database/<name>.sqlite": where a granted embedded database stands inside.
+std::string DatabasePathInside(const DatabaseGrant& grant);
+
+/// The file is there and the action will be able to read it; kFault says what to do.
+Result<void> CheckDatabaseFile(const DatabaseGrant& grant);
+
+/// `id`, or `id.2`, `id.3`... when the job has been run before: a log is never written twice.
+Result<std::string> FreeAuditId(const std::string& state_dir, const std::string& id);
+
+/// Makes and opens the directories of the job's workspace and logs, with owners and modes by level.
+Result<JobPlaces> OpenPlaces(const HostConfig& host, const JobDefinition& job, int64_t now_ns);
+
+CollectRequest MakeCollectRequest(const JobRecords& records, const Decision& decision,
+                                  int scratch_dir);
+
+/// The message for how the action ended and for what it made.
+JobMessage DescribeOutcome(const JobRecords& records, const Decision& decision);
+
+// Members of audit records. No environment values, no contents.
+Json DecisionRecord(const JobDefinition& job, const Decision& decision, const Json& definition);
+Json CodeRecord(const JobDefinition& job, const Checkout& code);
+Json InputsRecord(const std::vector<InputFile>& inputs);
+Json OutputsRecord(const Collection& collection);
+Json EndRecord(const JobRecords& records);
+
+std::vector<std::pair<std::string, std::string>> SummaryLines(const JobRecords& records,
+                                                              const Decision& decision);
+
+/// Log copies, manifest.json and metadata.json.
+Result<void> WriteRecords(const JobRecords& records, const Decision& decision, const Image& image,
+                          const LaunchPlan& plan, int action_log);
+
+OrderedJson ResultJson(const JobRecords& records, const Decision& decision);
+
+}  // namespace carrel

@@ -1,0 +1,105 @@
+#include "job/scratch.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/fs.h"
+#include "base/subprocess.h"
+
+namespace carrel {
+namespace {
+
+constexpr uint64_t kLeastBytes = 16u << 20;
+
+Result<UniqueFd> MakeImageFile(const std::string& directory, uint64_t bytes) {
+  CARREL_ASSIGN(UniqueFd file, OpenPath(directory, O_RDWR | O_TMPFILE, 0600));
+  if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
+    return SysFault("scratch", "ftruncate");
+  return file;
+}
+
+// No journal (the file system lives as long as the job), no reserved blocks, no set-up in the
+// background.
+Result<void> Format(int file, uint64_t inodes) {
+  const std::string name = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(file);
+  CARREL_TRY(RunChecked({"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E",
+                         "lazy_itable_init=1,nodiscard,root_owner=0:0", "-m", "0", "-N",
+                         std::to_string(std::max<uint64_t>(inodes, 64)), name}));
+  return {};
+}
+
+// Two processes can be told the same free device: the slower one tries again.
+Result<UniqueFd> AttachLoop(int file, std::string& device) {
+  CARREL_ASSIGN(const UniqueFd control, OpenPath("/dev/loop-control", O_RDWR));
+  for (int attempt = 0; attempt < 64; ++attempt) {
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) return SysFault("scratch", "LOOP_CTL_GET_FREE");
+    device = "/dev/loop" + std::to_string(number);
+    CARREL_ASSIGN(UniqueFd loop, OpenPath(device, O_RDWR));
+    loop_config config = {};
+    config.fd = static_cast<__u32>(file);
+    config.block_size = 4096;
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
+    if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return loop;
+    if (errno == EINVAL) {  // a host file system without direct I/O
+      config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+      if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return loop;
+    }
+    if (errno != EBUSY) return SysFault("scratch", "LOOP_CONFIGURE " + device);
+  }
+  return Fault("scratch", "no loop device could be had");
+}
+
+Result<void> MountDevice(const std::string& device, const std::string& mount_point) {
+  // errors=remount-ro: an action that meets a full host disk gets errors, never wrong data.
+  if (::mount(device.c_str(), mount_point.c_str(), "ext4", MS_NOSUID | MS_NODEV | MS_NOATIME,
+              "noinit_itable,errors=remount-ro") != 0)
+    return SysFault("scratch", "mount of " + device);
+  return {};
+}
+
+}  // namespace
+
+Result<void> EnterPrivateMounts() {
+  if (::unshare(CLONE_NEWNS) != 0) return SysFault("mounts", "unshare");
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
+    return SysFault("mounts", "mount --make-rslave /");
+  return {};
+}
+
+Result<Scratch> Scratch::Mount(const std::string& directory, const std::string& mount_point,
+                               uint64_t bytes, uint64_t inodes) {
+  CARREL_ASSIGN(const UniqueFd file, MakeImageFile(directory, std::max(bytes, kLeastBytes)));
+  CARREL_TRY(Format(file.get(), inodes));
+  std::string device;
+  CARREL_ASSIGN(const UniqueFd loop, AttachLoop(file.get(), device));
+  CARREL_TRY(MountDevice(device, mount_point));
+  Scratch scratch;
+  scratch.path_ = mount_point;
+  CARREL_ASSIGN(scratch.root_, OpenPath(mount_point, O_RDONLY | O_DIRECTORY));
+  if (::unlinkat(scratch.root_.get(), "lost+found", AT_REMOVEDIR) != 0)
+    return SysFault("scratch", "rmdir lost+found");
+  return scratch;
+}
+
+Scratch::~Scratch() {
+  if (!root_) return;
+  root_.reset();
+  (void)::umount2(path_.c_str(), MNT_DETACH);  // the loop device clears itself
+}
+
+Result<void> Scratch::Sync() const {
+  if (::syncfs(root_.get()) != 0)
+    return SysFault("scratch", "the action's files could not be written to the host's disk");
+  return {};
+}
+
+}  // namespace carrel
