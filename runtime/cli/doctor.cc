@@ -1,7 +1,49 @@
+// carrel doctor: what this host has, line by line.
+#include "job/doctor.h"
+
 #include "cli/command.h"
 
 namespace carrel {
+namespace {
 
-int DoctorCommand(int, char**) { return PrintError(Fault("doctor", "not there yet")); }
+const char* StateName(Finding::State state) {
+  if (state == Finding::State::kThere) return "ok";
+  return state == Finding::State::kAdvice ? "advice" : "missing";
+}
+
+void Print(const Finding& finding) {
+  printf("%-8s %-16s %s\n", StateName(finding.state), finding.name.c_str(), finding.detail.c_str());
+  if (!finding.remedy.empty()) printf("%-8s %-16s -> %s\n", "", "", finding.remedy.c_str());
+}
+
+}  // namespace
+
+int DoctorCommand(int argc, char** argv) {
+  CLI::App app("Checks this host: what is there, what is missing, what to do.", "carrel doctor");
+  std::string config, state;
+  bool json = false;
+  app.add_option("--config", config, "configuration (default: /etc/carrel/carrel.json)");
+  app.add_option("--state", state, "directory under which carrel keeps everything");
+  app.add_flag("--json", json, "one JSON object");
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+
+  const std::vector<Finding> findings = ExamineHost(config, state);
+  bool ready = true;
+  OrderedJson list = OrderedJson::array();
+  for (const Finding& finding : findings) {
+    ready = ready && finding.state != Finding::State::kMissing;
+    list.push_back({{"name", finding.name},
+                    {"state", StateName(finding.state)},
+                    {"detail", finding.detail},
+                    {"remedy", finding.remedy}});
+    if (!json) Print(finding);
+  }
+  if (json)
+    printf("%s\n", OrderedJson({{"ready", ready}, {"findings", list}}).dump(2).c_str());
+  else
+    printf("\n%s\n", ready ? "This host can run jobs." : "This host cannot run jobs yet.");
+  return ready ? 0 : 1;
+}
 
 }  // namespace carrel

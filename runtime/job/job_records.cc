@@ -202,7 +202,8 @@ Result<void> CheckDatabaseFile(const DatabaseGrant& grant) {
 
 Result<std::string> FreeAuditId(const std::string& state_dir, const std::string& id) {
   std::string candidate = id;
-  for (int attempt = 2; ::access(AuditLogPath(state_dir, candidate).c_str(), F_OK) == 0; ++attempt)
+  for (int attempt = 2;
+       ::access((state_dir + "/audit/" + candidate + ".carrel-log").c_str(), F_OK) == 0; ++attempt)
     candidate = id + "." + std::to_string(attempt);
   return candidate;
 }

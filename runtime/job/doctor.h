@@ -1,0 +1,25 @@
+// Examines a host: what carrel needs, what is there, and what to do about the rest.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace carrel {
+
+struct Finding {
+  enum class State {
+    kThere,
+    kAdvice,   ///< runs without it, with less
+    kMissing,  ///< no job can run
+  };
+  std::string name;
+  State state = State::kThere;
+  std::string detail;
+  std::string remedy;  ///< empty when there is nothing to do
+};
+
+/// Tries things rather than to believe versions. Changes nothing but the state directory (the BPF
+/// programs are loaded there). `config` and `state` as for `carrel run`.
+std::vector<Finding> ExamineHost(const std::string& config, const std::string& state);
+
+}  // namespace carrel
