@@ -87,6 +87,18 @@ void PrintImage(const Image& image) {
     PrintField("left out", "device node: " + path);
 }
 
+// The digest that a name means before it is given to another image; "" when none.
+std::string DigestBefore(const ImageStore& store, const std::string& name) {
+  auto image = name.empty() ? Result<Image>(Error{}) : store.Resolve(name);
+  return image ? image->digest : "";
+}
+
+// A name that moves is what an operator must notice.
+void TellMoved(const std::string& name, const std::string& before, const std::string& now) {
+  if (!before.empty() && before != now)
+    fprintf(stderr, "carrel: %s was %s until now\n", name.c_str(), before.c_str());
+}
+
 int ImportImageCommand(int argc, char** argv) {
   CLI::App app("import an OCI layout (directory or tar) or a docker-archive",
                "carrel image import");
@@ -109,8 +121,10 @@ int ImportImageCommand(int argc, char** argv) {
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
+  const std::string before = DigestBefore(*store, options.name);
   auto image = store->Import(path, options);
   if (!image) return PrintError(image.error());
+  TellMoved(options.name, before, image->digest);
   if (common.json)
     PrintJson(ToJson(*image));
   else
@@ -235,8 +249,11 @@ int TagCommand(int argc, char** argv) {
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
+  const std::string before = DigestBefore(*store, name);
   auto tagged = store->Tag(reference, name);
-  return tagged ? 0 : PrintError(tagged.error());
+  if (!tagged) return PrintError(tagged.error());
+  TellMoved(name, before, DigestBefore(*store, name));
+  return 0;
 }
 
 constexpr Command kSubcommands[] = {

@@ -86,7 +86,7 @@ class Importer {
                       "its content's digest is sha256:" + diff + ", the configuration says " +
                           selected_.document.diff_ids[i],
                       "The input is damaged or was changed: fetch it again");
-    blobs_.emplace_back(file.work_name, file.sha256);
+    blobs_[file.sha256] = file.work_name;
     return {};
   }
 
@@ -128,7 +128,7 @@ class Importer {
                          const std::string& digest) {
     CARREL_ASSIGN(UniqueFd fd, OpenBeneath(work_, work_name, O_WRONLY | O_CREAT | O_EXCL, 0644));
     CARREL_TRY(WriteAll(fd.get(), text));
-    blobs_.emplace_back(work_name, digest.substr(7));
+    blobs_[digest.substr(7)] = work_name;
     return {};
   }
 
@@ -146,8 +146,11 @@ class Importer {
     CARREL_TRY(WriteBlob(selected_.config, "config", selected_.config_digest));
     // One flush for tens of thousands of files, before any of them gets its final name.
     if (::syncfs(work_) != 0) return SysFault("images", "syncfs");
-    for (const auto& [work_name, digest] : blobs_)
-      CARREL_TRY(Place(work_name, "blobs/sha256/" + digest));
+    // A blob that is there already is replaced by the same: if the disk has damaged it, that
+    // heals it.
+    for (const auto& [digest, work_name] : blobs_)
+      if (::renameat(work_, work_name.c_str(), root_, ("blobs/sha256/" + digest).c_str()) != 0)
+        return SysFault("images/blobs/sha256/" + digest, "rename");
     CARREL_TRY(Place("tree", "trees/" + hex));
     CARREL_TRY(Place("rootfs", "rootfs/" + hex));
     for (const char* name : {"blobs/sha256", "trees", "rootfs"}) {
@@ -165,8 +168,7 @@ class Importer {
   SelectedImage selected_;
   Image image_;
   uint64_t blob_bytes_ = 0;
-  std::vector<std::pair<std::string, std::string>>
-      blobs_;  // name in the work directory, hex digest
+  std::map<std::string, std::string> blobs_;  // hex digest, name in the work directory
 };
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kMaxDepth = 128;
 constexpr size_t kMaxPath = 4000;
+constexpr size_t kMaxWeakened = 256;
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
 constexpr mode_t kKeptBits = 0755;  // write bits for nobody but root; no setuid, setgid, sticky
@@ -151,6 +152,15 @@ Result<bool> LayerApplier::CheckPrivilege(const Entry& entry) {
                   "Build the image without it, or import with --strip-setuid");
 }
 
+// Every weakening is in the record, which a start reads: there cannot be many.
+Result<void> LayerApplier::Weaken(std::vector<std::string>& list, const Entry& entry) {
+  if (list.size() == kMaxWeakened)
+    return BadInput("",
+                    "more than " + std::to_string(kMaxWeakened) + " setuid programs or devices");
+  list.push_back(PrintableName(entry.path));
+  return {};
+}
+
 Result<void> LayerApplier::MakeNode(TarStream& stream, const Entry& entry) {
   const char* link = archive_entry_hardlink(entry.raw);
   const mode_t type = link != nullptr ? S_IFREG : archive_entry_filetype(entry.raw);
@@ -211,8 +221,7 @@ Result<void> LayerApplier::MakeFile(TarStream& stream, int parent, const Entry& 
   CARREL_TRY(ClearPlace(parent, entry, false));
   CARREL_TRY(
       objects_.Add(stream, static_cast<uint64_t>(size), MetaOf(entry.raw), parent, entry.name));
-  if (strip) weakened_.stripped_setuid.push_back(PrintableName(entry.path));
-  return {};
+  return strip ? Weaken(weakened_.stripped_setuid, entry) : Result<void>();
 }
 
 Result<void> LayerApplier::MakeSymlink(int parent, const Entry& entry, const std::string& target) {
@@ -249,16 +258,16 @@ Result<void> LayerApplier::MakeHardLink(int parent, const Entry& entry, const ch
   CARREL_TRY(CheckPrivilege(entry));
   // Clearing a directory here could take the target with it; linkat then says so.
   CARREL_TRY(ClearPlace(parent, entry, false));
-  if (::linkat(opened->get(), name.c_str(), parent, entry.name.c_str(), 0) == 0) return {};
-  if (errno == ENOENT) return BadInput("", missing);
-  return SysFault("", "link");
+  auto named = objects_.AddName(opened->get(), name, parent, entry.name);
+  if (!named && named.error().code == ENOENT) return BadInput("", missing);
+  return named;
 }
 
 Result<void> LayerApplier::DropNode(int parent, const Entry& entry) {
   if (!options_.drop_device_nodes)
     return BadInput("", "a device node, FIFO or socket",
                     "Build the image without it, or import with --drop-device-nodes");
-  weakened_.dropped_nodes.push_back(PrintableName(entry.path));
+  CARREL_TRY(Weaken(weakened_.dropped_nodes, entry));
   return ClearPlace(parent, entry, false);
 }
 

@@ -64,6 +64,7 @@ class LayerApplier {
   Result<void> MakeHardLink(int parent, const Entry& entry, const char* target);
   Result<void> DropNode(int parent, const Entry& entry);
 
+  Result<void> Weaken(std::vector<std::string>& list, const Entry& entry);
   Result<bool> CheckPrivilege(const Entry& entry);
   Result<void> Note(const std::string& path, bool directory);
   Result<UniqueFd> OpenParent(const std::string& path);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -54,6 +55,14 @@ Result<std::string> ObjectWriter::WriteContent(int fd, TarStream& stream, uint64
   return hash.HexFinal();
 }
 
+Result<void> ObjectWriter::Finish(int fd, const FileMeta& meta) {
+  const timespec when{meta.mtime, static_cast<long>(meta.mtime_ns)};
+  const timespec times[2] = {when, when};
+  if (::fchmod(fd, meta.mode) != 0) return SysFault("", "fchmod");
+  if (::futimens(fd, times) != 0) return SysFault("", "futimens");
+  return {};
+}
+
 Result<void> ObjectWriter::Publish(const std::string& key, int parent, const std::string& name,
                                    uint64_t size) {
   const std::string fan = key.substr(0, 2);
@@ -75,7 +84,6 @@ Result<void> ObjectWriter::Publish(const std::string& key, int parent, const std
       return SysFault(kTemporary, "unlink");
     return {};
   }
-  // A file system's limit of links to one inode (65,000 on ext4): this name gets its own copy.
   if (errno != EMLINK) return SysFault("", "link to objects/" + object);
   if (::renameat(work_, kTemporary, parent, name.c_str()) != 0) return SysFault("", "rename");
   return {};
@@ -86,10 +94,7 @@ Result<void> ObjectWriter::Add(TarStream& stream, uint64_t size, const FileMeta&
   CARREL_ASSIGN(UniqueFd fd,
                 OpenBeneath(work_, kTemporary, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
   CARREL_ASSIGN(std::string content, WriteContent(fd.get(), stream, size));
-  if (::fchmod(fd.get(), meta.mode) != 0) return SysFault("", "fchmod");
-  const timespec when{meta.mtime, static_cast<long>(meta.mtime_ns)};
-  const timespec times[2] = {when, when};
-  if (::futimens(fd.get(), times) != 0) return SysFault("", "futimens");
+  CARREL_TRY(Finish(fd.get(), meta));
   const std::string key =
       Sha256Hex(content + " " + std::to_string(meta.mode) + " " + std::to_string(meta.mtime) + "." +
                 std::to_string(meta.mtime_ns));
@@ -97,6 +102,26 @@ Result<void> ObjectWriter::Add(TarStream& stream, uint64_t size, const FileMeta&
   struct stat info {};
   if (::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return SysFault("", "stat");
   contents_[info.st_ino] = std::move(content);
+  return {};
+}
+
+Result<void> ObjectWriter::AddName(int from_dir, const std::string& from, int parent,
+                                   const std::string& name) {
+  if (::linkat(from_dir, from.c_str(), parent, name.c_str(), 0) == 0) return {};
+  if (errno != EMLINK) return SysFault("", "link");
+  CARREL_ASSIGN(UniqueFd source, OpenBeneath(from_dir, from, O_RDONLY | O_NOFOLLOW));
+  CARREL_ASSIGN(UniqueFd copy,
+                OpenBeneath(work_, kTemporary, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+  struct stat info {};
+  if (::fstat(source.get(), &info) != 0) return SysFault("", "stat");
+  for (off_t left = info.st_size; left > 0;) {
+    const ssize_t n = ::sendfile(copy.get(), source.get(), nullptr, static_cast<size_t>(left));
+    if (n <= 0) return SysFault("", "copy", n == 0 ? EIO : errno);
+    left -= n;
+  }
+  CARREL_TRY(Finish(copy.get(), {info.st_mode & 0777, info.st_mtim.tv_sec,
+                                 static_cast<uint32_t>(info.st_mtim.tv_nsec)}));
+  if (::renameat(work_, kTemporary, parent, name.c_str()) != 0) return SysFault("", "rename");
   return {};
 }
 

@@ -7,6 +7,12 @@
 // inside its .pyc, so times are kept.) Owner and extended attributes are not in the key because
 // they are the same for all: owner root, no attributes.
 //
+// An object that is there already is taken at its word (its key and size): should the disk have
+// damaged it, the listing (tree.h) still has the digest of what was imported, and verify finds it.
+//
+// A file system has a limit of links to one inode (65,000 on ext4, and images hold many empty
+// files): a name beyond it gets a copy of its own.
+//
 // Nothing is ever written to an object after it got its name, and no file of a tree has a write bit
 // for anybody but root. The number of links tells when nobody uses an object any more: 1.
 #pragma once
@@ -38,11 +44,15 @@ class ObjectWriter {
   Result<void> Add(TarStream& stream, uint64_t size, const FileMeta& meta, int parent,
                    const std::string& name);
 
+  /// Gives the file `from` in `from_dir` (made by Add) also the name `name` in `parent`.
+  Result<void> AddName(int from_dir, const std::string& from, int parent, const std::string& name);
+
   /// The SHA-256 of the content of each inode that Add has named.
   const std::unordered_map<ino_t, std::string>& contents() const { return contents_; }
 
  private:
   Result<std::string> WriteContent(int fd, TarStream& stream, uint64_t size);
+  Result<void> Finish(int fd, const FileMeta& meta);
   Result<void> Publish(const std::string& key, int parent, const std::string& name, uint64_t size);
 
   int objects_;

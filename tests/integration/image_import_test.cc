@@ -155,6 +155,15 @@ TEST_F(ImageImport, ListInspectVerifyTagRemove) {
   ExpectNothingLeft();
 }
 
+TEST_F(ImageImport, TellsOfANameThatMoves) {
+  const Json layout = Import(Made("layout"), "tool:v1");
+  const auto moved = Image({"import", Made("docker.tar"), "--name", "tool:v1"});
+  EXPECT_EQ(moved.exit_code, 0);
+  EXPECT_EQ(moved.errors,
+            "carrel: tool:v1 was " + layout["digest"].get<std::string>() + " until now\n");
+  EXPECT_THAT(Image({"tag", layout["digest"], "tool:v1"}).errors, HasSubstr("until now"));
+}
+
 TEST_F(ImageImport, VerifyFindsAChangedFile) {
   const Json image = Import(Made("layout"), "tool:v1");
   WriteFile(std::string(image["rootfs"]) + "/usr/bin/tool", "evil\n");

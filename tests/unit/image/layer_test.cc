@@ -288,6 +288,56 @@ TEST_F(LayerTest, BoundsEntriesOverAllLayers) {
                "more than 3 entries");
 }
 
+// A tar that says of a file of `size` bytes that it is a hole but for its first four.
+std::string SparseTar(int64_t size) {
+  std::string text;
+  archive* out = archive_write_new();
+  archive_write_set_format_pax_restricted(out);
+  archive_write_open2(out, &text, nullptr, &AppendTo, nullptr, nullptr);
+  archive_entry* entry = archive_entry_new();
+  archive_entry_set_pathname(entry, "sparse");
+  archive_entry_set_filetype(entry, S_IFREG);
+  archive_entry_set_perm(entry, 0644);
+  archive_entry_set_size(entry, size);
+  archive_entry_sparse_add_entry(entry, 0, 4);
+  EXPECT_EQ(archive_write_header(out, entry), ARCHIVE_OK);
+  archive_write_data(out, "data", 4);
+  archive_entry_free(entry);
+  archive_write_close(out);
+  archive_write_free(out);
+  return text;
+}
+
+TEST_F(LayerTest, SparseFilesStaySparseAndCountInFull) {
+  Layer layer;
+  layer.blob = layer.content = SparseTar(8 << 20);
+  Image image = Good({layer});
+  EXPECT_EQ(Read(image, "sparse"), "data" + std::string((8 << 20) - 4, '\0'));
+  EXPECT_LT(Stat(image, "sparse").st_blocks, 1000);
+  EXPECT_TRUE(Store().Verify("test:v1")->empty());
+  ASSERT_TRUE(Store().Remove("test:v1").has_value());
+
+  layer.blob = layer.content = SparseTar(int64_t{1} << 50);
+  EXPECT_HOLDS(Refusal({layer}).ToString(), "unpacks to more than");
+}
+
+TEST_F(LayerTest, MoreNamesThanAFileSystemLinks) {
+  std::vector<Node> nodes = {File("target", "")};
+  for (int i = 0; i < 65'100; ++i) nodes.push_back(HardLink("h/" + Numbered(i), "target"));
+  for (int i = 0; i < 20; ++i) nodes.push_back(File("e/" + Numbered(i), ""));
+  Image image = Good({PlainLayer(nodes)});
+  EXPECT_EQ(image.entries, 65'100u + 20 + 3 + 7);
+  EXPECT_TRUE(Store().Verify("test:v1")->empty());
+}
+
+TEST_F(LayerTest, BoundsTheListOfWeakenings) {
+  ImportOptions options;
+  options.strip_setuid = true;
+  std::vector<Node> nodes;
+  for (int i = 0; i < 257; ++i) nodes.push_back(File(Numbered(i), "x", 04755));
+  EXPECT_HOLDS(Refusal({PlainLayer(nodes)}, options).ToString(), "more than 256");
+}
+
 TEST_F(LayerTest, AGzipInAGzipIsNotUnpacked) {
   Layer layer = CompressedLayer({File("a", "1")}, ARCHIVE_FILTER_GZIP);
   archive* out = archive_write_new();

@@ -193,6 +193,21 @@ TEST_F(ImageStoreTest, VerifyFindsChangedBlobsAndListing) {
   EXPECT_TRUE(Store().Verify("v:1")->empty());
 }
 
+TEST_F(ImageStoreTest, AnImportHealsADamagedBlob) {
+  const Layer shared = PlainLayer({File("s", "shared")});
+  Make("one:v1", {shared});
+  Write("state/images/blobs/sha256/" + Sha256Hex(shared.blob), "damaged");
+  EXPECT_FALSE(Store().Verify("one:v1")->empty());
+  Make("two:v1", {shared, PlainLayer({File("a", "1")})});
+  EXPECT_TRUE(Store().Verify("one:v1")->empty());
+}
+
+TEST_F(ImageStoreTest, TheSameLayerTwice) {
+  const Layer layer = PlainLayer({File("a", "1")});
+  Make("v:1", {layer, layer});
+  EXPECT_TRUE(Store().Verify("v:1")->empty());
+}
+
 TEST_F(ImageStoreTest, LeftoversOfADeadImportVanish) {
   Store();
   Make("keep:v1", {PlainLayer({File("a", "kept")})});
