@@ -22,6 +22,7 @@ int AuditCommand(int argc, char** argv);
 int DoctorCommand(int argc, char** argv);
 int ExecCommand(int argc, char** argv);
 int ImageCommand(int argc, char** argv);
+int PolicyCommand(int argc, char** argv);
 int RunCommand(int argc, char** argv);
 
 /// Where carrel keeps everything of its own, when nothing else is said.

@@ -11,6 +11,7 @@ constexpr Command kCommands[] = {
     {"run", "run a job from its definition to its results", &RunCommand},
     {"exec", "run one command in the same sandbox", &ExecCommand},
     {"image", "build, import, list, verify and remove images", &ImageCommand},
+    {"policy", "check, explain and compare the policy", &PolicyCommand},
     {"audit", "read the audit logs", &AuditCommand},
     {"doctor", "check this host", &DoctorCommand},
 };

@@ -1,0 +1,139 @@
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "base/clock.h"
+#include "cli/command.h"
+#include "job/job_definition.h"
+#include "policy/decide.h"
+#include "policy/policy_facts.h"
+
+namespace carrel {
+namespace {
+
+struct PolicyOptions {
+  std::string config;
+  std::string policies;
+  std::string first;
+  std::string second;
+  std::vector<std::string> question;
+  bool json = false;
+};
+
+Result<std::string> PolicyDirectory(const PolicyOptions& options) {
+  if (!options.policies.empty()) return options.policies;
+  CARREL_ASSIGN(HostConfig host, LoadHostConfig(options.config));
+  return host.policies;
+}
+
+// A directory, or a revision of the git repository here.
+Result<Policy> PolicyOf(const std::string& name) {
+  struct stat info {};
+  if (::stat(name.c_str(), &info) == 0) return LoadPolicy(name);
+  std::error_code error;
+  CARREL_ASSIGN(PolicyFiles files,
+                ReadPolicyRevision(name, std::filesystem::current_path(error).string()));
+  auto policy = DecodePolicy(files);
+  if (!policy) policy.error().where = name;
+  return policy;
+}
+
+Result<int> Check(const PolicyOptions& options) {
+  CARREL_ASSIGN(Policy policy, LoadPolicy(options.first));
+  size_t grants = 0;
+  for (const auto& [file, list] : policy.permissions) grants += list.size();
+  printf("%s: %zu tools, %zu projects, %zu grants, %zu roles; sha256:%s\n", options.first.c_str(),
+         policy.tools.size(), policy.projects.size(), grants, policy.roles.size(),
+         policy.digest.c_str());
+  return 0;
+}
+
+void PrintDecision(const JobDefinition& job, const Decision& decision) {
+  printf("The job %s (%s of %s) %s.\n", job.id.c_str(), job.action.c_str(), job.workspace.c_str(),
+         decision.allowed ? "may run" : "is refused");
+  for (const std::string& reason : decision.reasons) printf("  - %s\n", reason.c_str());
+  if (decision.allowed) {
+    if (!decision.database) printf("  - it reaches no database\n");
+    for (const Preflight& preflight : decision.preflight)
+      printf("  - before it starts, %s passes the check %s\n", preflight.file.c_str(),
+             preflight.check.c_str());
+    printf("  - it gets: %s\n", ToJson(decision.limits).dump().c_str());
+  }
+  printf("Decided by:\n");
+  for (const auto& [part, entry] : decision.decided_by)
+    printf("  %-24s %s\n", part.c_str(), entry.c_str());
+  printf("  %-24s sha256:%s\n", "(the policy)", decision.policy_digest.c_str());
+}
+
+Result<int> Explain(const PolicyOptions& options) {
+  CARREL_ASSIGN(HostConfig host, LoadHostConfig(options.config));
+  CARREL_ASSIGN(Policy policy,
+                LoadPolicy(options.policies.empty() ? host.policies : options.policies));
+  CARREL_ASSIGN(Json document, ReadJsonFile(options.first));
+  auto job = DecodeJobDefinition(document);
+  if (!job) {
+    Error error = std::move(job).error();
+    error.where = options.first;
+    return error;
+  }
+  const Decision decision = Decide(RequestOf(*job), policy, host, NowNs());
+  if (options.json)
+    printf("%s\n", ToJson(decision).dump(2).c_str());
+  else
+    PrintDecision(*job, decision);
+  return decision.allowed ? 0 : static_cast<int>(ErrorKind::kRefused);
+}
+
+Result<int> Diff(const PolicyOptions& options) {
+  CARREL_ASSIGN(Policy before, PolicyOf(options.first));
+  CARREL_ASSIGN(Policy after, PolicyOf(options.second));
+  const auto changes = DiffPolicies(before, after, NowNs());
+  for (const PolicyChange& change : changes)
+    printf("%s %s\n", change.widens ? "gains:" : "loses:", change.sentence.c_str());
+  if (changes.empty()) printf("Nobody gains or loses anything.\n");
+  return !changes.empty() && changes.front().widens ? 1 : 0;
+}
+
+Result<int> Ask(const PolicyOptions& options) {
+  CARREL_ASSIGN(std::string directory, PolicyDirectory(options));
+  CARREL_ASSIGN(Policy policy, LoadPolicy(directory));
+  std::string question;
+  for (const std::string& word : options.question) question += (question.empty() ? "" : " ") + word;
+  CARREL_ASSIGN(auto lines, WhoCan(policy, question, NowNs()));
+  for (const std::string& line : lines) printf("%s\n", line.c_str());
+  if (lines.empty()) printf("Nobody.\n");
+  return 0;
+}
+
+}  // namespace
+
+int PolicyCommand(int argc, char** argv) {
+  CLI::App app("Read, explain and compare the policy", "carrel policy");
+  PolicyOptions options;
+  app.require_subcommand(1);
+  auto* check = app.add_subcommand("check", "validate a policy directory: every problem at once");
+  check->add_option("DIR", options.first, "policy directory")->required();
+  auto* explain = app.add_subcommand("explain", "say why a job may run, or may not (status 3)");
+  explain->add_option("JOB.json", options.first, "job definition")->required();
+  explain->add_flag("--json", options.json, "the decision as JSON");
+  auto* diff = app.add_subcommand("diff", "who gains or loses what; status 1 when anybody gains");
+  diff->add_option("OLD", options.first, "directory, or git revision REV[:DIR]")->required();
+  diff->add_option("NEW", options.second, "directory, or git revision REV[:DIR]")->required();
+  auto* who = app.add_subcommand("who-can", "reach database, read level 3, use TOOL, ...");
+  who->add_option("QUESTION", options.question, "in words")->required();
+  for (CLI::App* command : {explain, who}) {
+    command->add_option("--config", options.config, "host configuration");
+    command->add_option("--policies", options.policies,
+                        "policy directory (default: the configuration's)");
+  }
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  Result<int> result = check->parsed()     ? Check(options)
+                       : explain->parsed() ? Explain(options)
+                       : diff->parsed()    ? Diff(options)
+                                           : Ask(options);
+  return result ? *result : PrintError(result.error());
+}
+
+}  // namespace carrel

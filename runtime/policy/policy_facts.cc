@@ -1,0 +1,307 @@
+#include "policy/policy_facts.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+
+namespace carrel {
+namespace {
+
+// What is not limited here is limited by the host, if at all: to a reader of the policy, no limit.
+constexpr int64_t kUnlimited = INT64_MAX;
+
+class Collector {
+ public:
+  Collector(const Policy& policy, int64_t now_ns) : policy_(policy), now_ns_(now_ns) {}
+
+  PolicyFacts Run() {
+    for (const auto& [name, tool] : policy_.tools) AddTool(tool);
+    for (const auto& [id, project] : policy_.projects) AddProject(project);
+    for (const PermissionFile& file : PermissionFiles()) AddPermission(file);
+    AddRoles();
+    AddLimits();
+    return std::move(facts_);
+  }
+
+ private:
+  void Grant(const std::string& sentence) { facts_.grants.insert(sentence); }
+  void Restrict(const std::string& sentence) { facts_.restrictions.insert(sentence); }
+
+  void AddCommand(const std::string& command, const CommandRule& rule) {
+    Grant(command + " may be run");
+    if (rule.database) Grant(command + " may reach a database");
+    for (Level level : rule.levels) Grant(command + " may write " + LevelName(level) + " files");
+  }
+
+  void AddTool(const Tool& tool) {
+    const std::string& name = tool.name;
+    for (const std::string& image : tool.images)
+      for (const std::string& tag : tool.versions)
+        Grant("the image " + image + ":" + tag + " may be run as " + name);
+    for (const auto& [tag, digest] : tool.digests)
+      Restrict(name + ":" + tag + " must be " + digest);
+    for (const auto& [command, rule] : tool.commands) {
+      AddCommand(name + " " + command, rule);
+      if (tool.any_command) Restrict(name + " " + command + " has a rule of its own");
+    }
+    if (tool.any_command) AddCommand(name + " (any command)", *tool.any_command);
+    if (!tool.requires_listing.empty())
+      Restrict(name + " is only for projects in permissions/" + tool.requires_listing + ".json");
+    if (tool.told_permissions) {
+      Grant(name + " gets the permissions of its project");
+      Restrict(name + " is told whether to include opted-out patients");
+    }
+    if (tool.declares_opt_outs) Restrict("queries of " + name + " declare their use of opt-outs");
+    for (const std::string& argument : tool.refused_arguments)
+      Restrict("jobs of " + name + " may not give the argument " + argument);
+    for (const auto& [variable, value] : tool.environment) {
+      Grant(name + " runs with " + variable + "=" + value);
+      Restrict(name + " runs with " + variable + "=" + value);
+    }
+    for (const PreflightRule& rule : tool.preflight) {
+      Restrict("files of " + name + " pass the check " + rule.check);
+      for (const std::string& option : rule.options_with_value)
+        Grant("jobs of " + name + " may give the option " + option);
+    }
+    if (tool.allow_loopback_sockets) Grant(name + " may use sockets on its own loopback");
+    if (tool.copy_up_always) Grant(name + " may write over copies of code and inputs");
+    for (const LimitMember& member : LimitMembers())
+      facts_.amounts[name + " gets, when nobody asks: " + member.name] =
+          Amount(tool.limits, member.name, Amount(policy_.default_limits, member.name, kUnlimited));
+  }
+
+  static int64_t Amount(const PartialLimits& limits, const std::string& name, int64_t otherwise) {
+    auto found = limits.find(name);
+    return found == limits.end() ? otherwise : static_cast<int64_t>(found->second);
+  }
+
+  void AddProject(const Project& project) {
+    Grant(project.id + " is a project of kind " + project.kind);
+    if (!project.number.empty()) Grant(project.id + " is the project " + project.number);
+    for (const std::string& workspace : project.workspaces)
+      Grant("the workspace " + workspace + " belongs to " + project.id);
+    if (project.accepts_unlisted_workspaces)
+      Grant("any workspace that is not listed may be of " + project.id);
+    // A workspace that is listed cannot be claimed for another project.
+    for (const std::string& workspace : project.workspaces)
+      Restrict("the workspace " + workspace + " is only " + project.id + "'s");
+  }
+
+  void AddGrantFact(const std::string& sentence, const struct Grant& grant) {
+    Grant(sentence);
+    auto raise = [&](const std::string& key, int64_t value) {
+      auto [found, fresh] = facts_.amounts.emplace(key, value);
+      if (!fresh) found->second = std::max(found->second, value);
+    };
+    raise(sentence + ": until", grant.until_ns);
+    raise(sentence + ": from", -std::max(grant.from_ns, int64_t{0}));
+  }
+
+  void AddPermission(const PermissionFile& file) {
+    auto grants = policy_.permissions.find(file.file);
+    if (grants == policy_.permissions.end()) return;
+    const std::string_view name = file.file;
+    for (const struct Grant& grant : grants->second) {
+      if (grant.until_ns <= now_ns_) continue;
+      if (name == "databases" || name == "datasets") {
+        for (const std::string& item : grant.items)
+          AddGrantFact(
+              grant.project +
+                  (name == "databases" ? " may reach the database " : " may use the dataset ") +
+                  item,
+              grant);
+      } else if (*file.ehrql_name != '\0') {
+        AddGrantFact(grant.project + " has the permission " + file.ehrql_name, grant);
+      } else {
+        AddGrantFact(grant.project + " is listed for " + file.file, grant);
+      }
+    }
+  }
+
+  void AddRoles() {
+    for (const auto& [name, role] : policy_.roles) {
+      for (const std::string& kind : role.starts)
+        Grant("the role " + name + " starts jobs of " + kind + " projects");
+      for (Level level : role.reads)
+        Grant("the role " + name + " reads " + LevelName(level) + " files");
+      for (const std::string& log : role.reads_logs)
+        Grant("the role " + name + " reads " + log + " logs");
+    }
+    const std::string& unlisted = policy_.unlisted_users_are;
+    if (!unlisted.empty()) Grant("users who are not listed have the role " + unlisted);
+    for (const auto& [user, roles] : policy_.users) {
+      for (const std::string& role : roles) Grant("the user " + user + " has the role " + role);
+      Restrict("the user " + user + " has no other role than those listed");
+    }
+  }
+
+  void AddLimits() {
+    for (const LimitMember& member : LimitMembers()) {
+      facts_.amounts[std::string("a job gets, when nobody asks: ") + member.name] =
+          Amount(policy_.default_limits, member.name, kUnlimited);
+      facts_.amounts[std::string("a job gets at most: ") + member.name] =
+          Amount(policy_.maximum_limits, member.name, kUnlimited);
+    }
+    facts_.amounts["level 4 tables have at most: rows"] = policy_.level4.max_csv_rows;
+    facts_.amounts["level 4 files have at most: bytes"] = policy_.level4.max_file_bytes;
+    for (const std::string& type : policy_.level4.file_types)
+      Grant("level 4 files may be of type " + type);
+  }
+
+  const Policy& policy_;
+  int64_t now_ns_;
+  PolicyFacts facts_;
+};
+
+std::string ShowAmount(const std::string& key, int64_t amount) {
+  if (amount == kUnlimited) return key.ends_with(": until") ? "no end" : "no limit";
+  if (key.ends_with(": from")) return Rfc3339(-amount).substr(0, 10);
+  // The grant holds to the end of the day before this instant.
+  if (key.ends_with(": until")) return Rfc3339(amount - 1).substr(0, 10);
+  if (key.ends_with("cpus")) return Json(static_cast<double>(amount) / 1000).dump();
+  return std::to_string(amount);
+}
+
+void DiffAmounts(const PolicyFacts& before, const PolicyFacts& after,
+                 std::vector<PolicyChange>& changes) {
+  for (const auto& [key, amount] : after.amounts) {
+    auto old = before.amounts.find(key);
+    // What is new, or gone, shows among the grants.
+    if (old == before.amounts.end() || old->second == amount) continue;
+    changes.push_back({amount > old->second, key + ": " + ShowAmount(key, amount) + " instead of " +
+                                                 ShowAmount(key, old->second)});
+  }
+}
+
+std::string Lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return text;
+}
+
+// "; with ehrql generate-dataset, ..." for a project that may reach a database.
+std::string DatabaseCommands(const Policy& policy, const std::string& project, int64_t now_ns) {
+  std::string text;
+  auto add = [&](const std::string& command) { text += (text.empty() ? "" : ", ") + command; };
+  for (const auto& [name, tool] : policy.tools) {
+    if (!tool.requires_listing.empty() &&
+        policy.FindGrant(tool.requires_listing, project, now_ns) == nullptr)
+      continue;
+    for (const auto& [command, rule] : tool.commands)
+      if (rule.database) add(name + " " + command);
+    if (tool.any_command && tool.any_command->database) add(name);
+  }
+  return text.empty() ? "no tool" : text;
+}
+
+std::vector<std::string> WhoReaches(const Policy& policy, const std::string& database,
+                                    int64_t now_ns) {
+  std::set<std::string> lines;
+  auto grants = policy.permissions.find("databases");
+  if (grants == policy.permissions.end()) return {};
+  for (const Grant& grant : grants->second) {
+    if (!grant.InForce(now_ns)) continue;
+    for (const std::string& item : grant.items)
+      if (database.empty() || Lower(item) == database)
+        lines.insert(grant.project + ": the database " + item + ", with " +
+                     DatabaseCommands(policy, grant.project, now_ns) + " (" + grant.entry + ")");
+  }
+  return {lines.begin(), lines.end()};
+}
+
+std::vector<std::string> WhoIncludesOptOuts(const Policy& policy, int64_t now_ns) {
+  std::vector<std::string> lines;
+  for (const auto& [id, project] : policy.projects) {
+    if (const Grant* grant = policy.FindGrant("type-one-opt-outs", id, now_ns))
+      lines.push_back(id + ": " + grant->reason + " (" + grant->entry + ")");
+    for (const auto& [name, tool] : policy.tools) {
+      if (!tool.declares_opt_outs) continue;
+      const Grant* grant = policy.FindGrant(tool.requires_listing, id, now_ns);
+      if (tool.requires_listing.empty() || grant != nullptr)
+        lines.push_back(id + ": with " + name + ", when the query says so (" +
+                        (grant != nullptr ? grant->entry : tool.entry) + ")");
+    }
+  }
+  return lines;
+}
+
+template <typename Has>
+std::vector<std::string> WhoByRole(const Policy& policy, Has has) {
+  std::vector<std::string> lines;
+  for (const auto& [name, role] : policy.roles) {
+    if (!has(role)) continue;
+    std::string users;
+    for (const auto& [user, roles] : policy.users)
+      if (roles.contains(name)) users += (users.empty() ? "" : ", ") + user;
+    if (policy.unlisted_users_are == name)
+      users += (users.empty() ? "" : ", ") + std::string("all users who are not listed");
+    lines.push_back(name + ": " + (users.empty() ? "nobody listed" : users) + " (" + role.entry +
+                    ")");
+  }
+  return lines;
+}
+
+std::vector<std::string> WhoUses(const Policy& policy, const Tool& tool, int64_t now_ns) {
+  if (tool.requires_listing.empty()) return {"all projects (" + tool.entry + ")"};
+  std::vector<std::string> lines;
+  for (const auto& [id, project] : policy.projects)
+    if (const Grant* grant = policy.FindGrant(tool.requires_listing, id, now_ns))
+      lines.push_back(id + ": " + grant->reason + " (" + grant->entry + ")");
+  return lines;
+}
+
+// "use ehrql" after "use " is "ehrql"; nullopt when the question begins otherwise.
+std::optional<std::string> After(const std::string& question, const std::string& beginning) {
+  if (!question.starts_with(beginning)) return std::nullopt;
+  std::string rest = question.substr(beginning.size());
+  if (!rest.empty() && rest[0] == ' ') rest.erase(0, 1);
+  return rest;
+}
+
+}  // namespace
+
+PolicyFacts FactsOf(const Policy& policy, int64_t now_ns) {
+  return Collector(policy, now_ns).Run();
+}
+
+std::vector<PolicyChange> DiffPolicies(const Policy& before, const Policy& after, int64_t now_ns) {
+  const PolicyFacts old_facts = FactsOf(before, now_ns);
+  const PolicyFacts new_facts = FactsOf(after, now_ns);
+  std::vector<PolicyChange> changes;
+  for (const std::string& fact : new_facts.grants)
+    if (!old_facts.grants.contains(fact)) changes.push_back({true, fact});
+  for (const std::string& fact : old_facts.restrictions)
+    if (!new_facts.restrictions.contains(fact)) changes.push_back({true, "no longer: " + fact});
+  for (const std::string& fact : old_facts.grants)
+    if (!new_facts.grants.contains(fact)) changes.push_back({false, "no longer: " + fact});
+  for (const std::string& fact : new_facts.restrictions)
+    if (!old_facts.restrictions.contains(fact)) changes.push_back({false, fact});
+  DiffAmounts(old_facts, new_facts, changes);
+  std::stable_partition(changes.begin(), changes.end(),
+                        [](const PolicyChange& change) { return change.widens; });
+  return changes;
+}
+
+Result<std::vector<std::string>> WhoCan(const Policy& policy, const std::string& question,
+                                        int64_t now_ns) {
+  const std::string asked = Lower(question);
+  if (auto database = After(asked, "reach database")) return WhoReaches(policy, *database, now_ns);
+  if (asked == "include type-one opt-outs" || asked == "include t1oo")
+    return WhoIncludesOptOuts(policy, now_ns);
+  for (Level level : {Level::kHighlySensitive, Level::kModeratelySensitive})
+    if (asked == "read level " + std::to_string(static_cast<int>(level)) ||
+        asked == "read " + LevelName(level))
+      return WhoByRole(policy, [&](const Role& role) { return role.reads.contains(level); });
+  for (const char* log : {"action", "audit"})
+    if (asked == "read the " + std::string(log) + " log")
+      return WhoByRole(policy, [&](const Role& role) { return role.reads_logs.contains(log); });
+  if (auto tool = After(asked, "use"); tool && policy.tools.contains(*tool))
+    return WhoUses(policy, policy.tools.at(*tool), now_ns);
+  if (auto kind = After(asked, "start"); kind && ProjectKinds().contains(*kind))
+    return WhoByRole(policy, [&](const Role& role) { return role.starts.contains(*kind); });
+  return BadInput("", "\"" + question + "\" is not a question that carrel can answer",
+                  "Ask: reach database [NAME], include type-one opt-outs, read level 3, read level "
+                  "4, read the action log, read the audit log, use TOOL, start KIND");
+}
+
+}  // namespace carrel
