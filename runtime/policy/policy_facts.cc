@@ -7,8 +7,10 @@
 namespace carrel {
 namespace {
 
-// What is not limited here is limited by the host, if at all: to a reader of the policy, no limit.
 constexpr int64_t kUnlimited = INT64_MAX;
+// A default that the policy leaves to the host: neither more nor less than any number, so that a
+// change from it or to it counts as wider.
+constexpr int64_t kHostDefault = -1;
 
 class Collector {
  public:
@@ -66,8 +68,8 @@ class Collector {
     if (tool.allow_loopback_sockets) Grant(name + " may use sockets on its own loopback");
     if (tool.copy_up_always) Grant(name + " may write over copies of code and inputs");
     for (const LimitMember& member : LimitMembers())
-      facts_.amounts[name + " gets, when nobody asks: " + member.name] =
-          Amount(tool.limits, member.name, Amount(policy_.default_limits, member.name, kUnlimited));
+      facts_.amounts[name + " gets, when nobody asks: " + member.name] = Amount(
+          tool.limits, member.name, Amount(policy_.default_limits, member.name, kHostDefault));
   }
 
   static int64_t Amount(const PartialLimits& limits, const std::string& name, int64_t otherwise) {
@@ -138,7 +140,7 @@ class Collector {
   void AddLimits() {
     for (const LimitMember& member : LimitMembers()) {
       facts_.amounts[std::string("a job gets, when nobody asks: ") + member.name] =
-          Amount(policy_.default_limits, member.name, kUnlimited);
+          Amount(policy_.default_limits, member.name, kHostDefault);
       facts_.amounts[std::string("a job gets at most: ") + member.name] =
           Amount(policy_.maximum_limits, member.name, kUnlimited);
     }
@@ -154,6 +156,7 @@ class Collector {
 };
 
 std::string ShowAmount(const std::string& key, int64_t amount) {
+  if (amount == kHostDefault) return "the host's";
   if (amount == kUnlimited) return key.ends_with(": until") ? "no end" : "no limit";
   if (key.ends_with(": from")) return Rfc3339(-amount).substr(0, 10);
   // The grant holds to the end of the day before this instant.
@@ -168,8 +171,10 @@ void DiffAmounts(const PolicyFacts& before, const PolicyFacts& after,
     auto old = before.amounts.find(key);
     // What is new, or gone, shows among the grants.
     if (old == before.amounts.end() || old->second == amount) continue;
-    changes.push_back({amount > old->second, key + ": " + ShowAmount(key, amount) + " instead of " +
-                                                 ShowAmount(key, old->second)});
+    const bool widens =
+        amount > old->second || amount == kHostDefault || old->second == kHostDefault;
+    changes.push_back({widens, key + ": " + ShowAmount(key, amount) + " instead of " +
+                                   ShowAmount(key, old->second)});
   }
 }
 
