@@ -49,6 +49,7 @@ Refusal CheckText(std::string_view text, const std::string& type, const Level4Ru
   const bool is_log = type == ".txt" || type == ".log";
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   if (auto refusal = CheckEncoding(text, is_log)) return refusal;
+  if (auto refusal = CheckEmbedded(text, rows)) return refusal;
   if (type == ".csv")
     if (auto refusal = CheckCsv(text, rows, verdict)) return refusal;
   if (type == ".json") return CheckJson(text, rows);

@@ -8,7 +8,7 @@
 //   little may stand beside the picture; an .svgz is one gzip member with an SVG of limited size;
 //   other types are refused even if the configuration lists them
 // - every text file, whatever its name, is searched for tables: delimited by comma, semicolon, tab
-//   or bar, printed with blanks, as HTML rows, as JSON lists, as "name: value" records
+//   or bar, printed with blanks, as HTML rows, as JSON lists, as "name: value" records, in base64
 // - more lines of data than max_csv_rows are refused in any text; a log's lines don't count,
 //   because their fields are sentences. CSV rows are counted as csv readers do, but lines that a
 //   quote hides count as lines of data, and more than four lines a row are rows in any case

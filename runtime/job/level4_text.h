@@ -29,6 +29,10 @@ Refusal CheckMarkup(std::string_view text, int64_t max_rows);
 /// number of lines beyond `max_rows`.
 Refusal CheckJson(std::string_view text, int64_t max_rows);
 
+/// Refuses runs of base64 (64 characters and more, over newlines too) that decode to compressed
+/// data or to a table that CheckTables refuses. Pictures in base64 pass.
+Refusal CheckEmbedded(std::string_view text, int64_t max_rows);
+
 /// Refuses what isn't an SVG document from its root element to the end, or that defines entities.
 Refusal CheckSvg(std::string_view text);
 

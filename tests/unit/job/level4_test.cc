@@ -254,6 +254,44 @@ TEST_F(Level4Test, CompressedInDisguise) {
   }
 }
 
+std::string Base64(const std::string& data, size_t line = 0) {
+  static constexpr char kDigits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t i = 0; i < data.size(); i += 3) {
+    uint32_t bits = 0;
+    for (size_t k = 0; k < 3; ++k)
+      bits = bits << 8 | (i + k < data.size() ? static_cast<unsigned char>(data[i + k]) : 0);
+    for (int shift : {18, 12, 6, 0}) text += kDigits[bits >> shift & 63];
+    if (line > 0 && text.size() % (line + 1) == line) text += '\n';
+  }
+  return text;
+}
+
+TEST_F(Level4Test, Base64) {
+  const std::string rows = "patient_id,age\n" + Rows(20, "100#,23\n");
+  for (size_t line : {0, 64, 76}) {
+    Withheld("a.log", "result: " + Base64(rows, line) + " the end\n", kIdentifiers);
+    Withheld("a.txt", Base64(rows, line) + "\nand more words\n", kIdentifiers);
+    Withheld("a.md", Base64(Gzip(rows), line), "compressed data in base64");
+    Withheld("a.html", "<a href=\"data:text/csv;base64," + Base64(rows, line) + "\">", kIdentifiers);
+    Withheld("a.json", "{\"x\": \"" + Base64(rows) + "\"}", kIdentifiers);
+  }
+  rules_.max_csv_rows = 100;
+  Withheld("a.txt", Base64(Rows(130, "#,23\n")), "more than the 100 rows");
+  Passes("a.html", "<img src=\"data:image/png;base64," + Base64("\x89PNG\r\n\x1a\n" + rows) + "\">");
+  Passes("a.log", "commit " + std::string(64, 'a') + "\n");
+}
+
+TEST_F(Level4Test, AByteOrderMarkChangesNothing) {
+  const std::string bom = "\xef\xbb\xbf";
+  Passes("a.svg", bom + "<svg/>");
+  Passes("a.json", bom + "{\"a\": 1}");
+  const Level4Verdict verdict = Verdict("a.csv", bom + "\"two\nlines\",b\n1,2\n");
+  EXPECT_EQ(verdict.row_count, 1);
+  EXPECT_EQ(verdict.col_count, 2);
+}
+
 TEST_F(Level4Test, Svg) {
   const std::string svg =
       "<?xml version=\"1.0\"?>\n<!-- x -->\n<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" "

@@ -1,0 +1,12 @@
+# Fuzz targets: one program for each tests/fuzz/*_fuzz.cc, with clang's libFuzzer (preset `fuzz`).
+if(NOT CARREL_FUZZ)
+  return()
+endif()
+file(GLOB fuzz_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/*_fuzz.cc)
+foreach(source ${fuzz_sources})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE carrel_job)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+endforeach()
