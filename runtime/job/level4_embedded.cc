@@ -37,8 +37,14 @@ class Run {
   size_t length() const { return length_; }
 
   Refusal Check(int64_t max_rows) const {
-    static constexpr std::array<std::string_view, 7> kPacked = {
-        "\x1f\x8b\x08", "\x28\xb5\x2f\xfd", "PK\x03\x04", "\xfd" "7zXZ", "BZh9", "PAR1", "ARROW1"};
+    static constexpr std::array<std::string_view, 7> kPacked = {"\x1f\x8b\x08",
+                                                                "\x28\xb5\x2f\xfd",
+                                                                "PK\x03\x04",
+                                                                "\xfd"
+                                                                "7zXZ",
+                                                                "BZh9",
+                                                                "PAR1",
+                                                                "ARROW1"};
     if (length_ < kLeastRun) return std::nullopt;
     for (std::string_view magic : kPacked)
       if (decoded_.starts_with(magic))

@@ -274,12 +274,14 @@ TEST_F(Level4Test, Base64) {
     Withheld("a.log", "result: " + Base64(rows, line) + " the end\n", kIdentifiers);
     Withheld("a.txt", Base64(rows, line) + "\nand more words\n", kIdentifiers);
     Withheld("a.md", Base64(Gzip(rows), line), "compressed data in base64");
-    Withheld("a.html", "<a href=\"data:text/csv;base64," + Base64(rows, line) + "\">", kIdentifiers);
+    Withheld("a.html", "<a href=\"data:text/csv;base64," + Base64(rows, line) + "\">",
+             kIdentifiers);
     Withheld("a.json", "{\"x\": \"" + Base64(rows) + "\"}", kIdentifiers);
   }
   rules_.max_csv_rows = 100;
   Withheld("a.txt", Base64(Rows(130, "#,23\n")), "more than the 100 rows");
-  Passes("a.html", "<img src=\"data:image/png;base64," + Base64("\x89PNG\r\n\x1a\n" + rows) + "\">");
+  Passes("a.html",
+         "<img src=\"data:image/png;base64," + Base64("\x89PNG\r\n\x1a\n" + rows) + "\">");
   Passes("a.log", "commit " + std::string(64, 'a') + "\n");
 }
 
