@@ -91,6 +91,8 @@ Result<UniqueFd> MakeDirsBeneath(int dir, const std::string& path, mode_t mode) 
 }
 
 Result<UniqueFd> MakeDirs(const std::string& path, mode_t mode) {
+  auto there = OpenPath(path, O_RDONLY | O_DIRECTORY);
+  if (there || there.error().code != ENOENT) return there;
   // The operator's own path may pass through links (/var/run): make what is missing, then open it.
   std::string made = path.starts_with('/') ? "/" : "";
   for (const std::string& part : SplitPath(path)) {

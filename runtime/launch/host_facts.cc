@@ -75,19 +75,34 @@ Result<void> RequireControllers(const std::vector<HostFacts::Hierarchy>& hierarc
   return {};
 }
 
-// Entries of /proc that are not processes and that others may read: mode decides for the rest, as
-// the action is never root.
+// The kernel's record of a directory entry (getdents64).
+struct KernelDirent {
+  uint64_t inode;
+  int64_t offset;
+  unsigned short length;
+  unsigned char type;
+  char name[];
+};
+
+// Entries of /proc that are not processes. The kernel lists them before the processes, of which a
+// host can have thousands: reading in small steps stops at the first of those.
 Result<void> ListProc(HostFacts& facts) {
   CARREL_ASSIGN(UniqueFd proc, OpenPath("/proc", O_RDONLY | O_DIRECTORY));
-  CARREL_ASSIGN(const auto names, ListDir(proc.get()));
-  for (const std::string& name : names) {
-    if (name[0] >= '0' && name[0] <= '9') continue;
-    struct stat info {};
-    if (::fstatat(proc.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    if (S_ISDIR(info.st_mode)) facts.proc_dirs.push_back(name);
-    if (S_ISREG(info.st_mode) && (info.st_mode & 0007) != 0) facts.proc_files.push_back(name);
+  alignas(KernelDirent) char buffer[1024];
+  for (;;) {
+    const long n = ::syscall(SYS_getdents64, proc.get(), buffer, sizeof buffer);
+    if (n < 0) return SysFault("/proc", "getdents64");
+    if (n == 0) return {};
+    for (long at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const KernelDirent*>(buffer + at);
+      at += entry->length;
+      const std::string name = entry->name;
+      if (name[0] >= '0' && name[0] <= '9') return {};
+      if (name == "." || name == "..") continue;
+      if (entry->type == DT_DIR) facts.proc_dirs.push_back(name);
+      if (entry->type == DT_REG) facts.proc_files.push_back(name);
+    }
   }
-  return {};
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct HostFacts {
     bool v2 = false;
   };
   std::vector<Hierarchy> hierarchies;   ///< v1 ones first; one v2 always (for attribution)
-  std::vector<std::string> proc_files;  ///< what others may read in /proc, without the processes
+  std::vector<std::string> proc_files;  ///< regular files in /proc, without the processes
   std::vector<std::string> proc_dirs;
   int landlock_abi = 0;  ///< 0: not there
   int online_cpus = 1;
