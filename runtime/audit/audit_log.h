@@ -34,6 +34,10 @@ class AuditLog {
   /// Called by an EventSource with raw events (see audit/raw_event.h).
   virtual Result<void> AppendEvents(const void* events, size_t bytes) = 0;
 
+  /// Does what sealing needs beforehand (OpenSSL's start, most of a millisecond). Call it while
+  /// the action starts, when the supervisor would wait; without it Finish takes that time.
+  virtual void WarmUp() {}
+
   /// Writes the last block, seals, fsyncs and closes. Nothing can be appended afterwards.
   virtual Result<AuditSeal> Finish(const EventCounts& counts) = 0;
 };

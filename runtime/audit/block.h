@@ -33,7 +33,9 @@ enum Column : uint8_t {
   kColStart,
   kColDuration,
   kColMask,
-  kColArgs,
+  kColRecent,
+  kColArg0,
+  kColArg5 = kColArg0 + 5,
   kColResult,
   kColFlags,
   kColData,
@@ -43,6 +45,10 @@ enum Column : uint8_t {
   kColTasks,
   kColumns,
 };
+
+/// Times are kept in units of this many nanoseconds: the bits below are noise, which no compressor
+/// takes out.
+inline constexpr int64_t kTimeUnit = 64;
 
 inline constexpr uint32_t kBlockMagic = 0x314b4c42;  // "BLK1"
 inline constexpr size_t kMaxBlockBytes = 64u << 20;

@@ -18,9 +18,10 @@ Result<void> BlockDecoder::Open(const BlockHeader& header, std::string_view payl
   if (header.rows != bytes_[kColKind].size()) return Broken("a block's number of rows is wrong");
   tasks_.clear();
   predictor_.Reset();
+  recents_.Reset();
+  last_end_ = 0;
   rows_left_ = header.rows;
   next_string_ = 0;
-  first_ = true;
   broken_ = false;
   return {};
 }
@@ -76,14 +77,12 @@ Result<bool> BlockDecoder::Next(AuditEvent& event) {
   if (task >= tasks_.size()) return Broken("a row names a task that is not there");
   const int64_t delta = columns_[kColStart].Signed();
   // Unsigned: a hostile log must not make arithmetic overflow undefined.
-  event.time_ns =
-      first_
-          ? delta
-          : static_cast<int64_t>(static_cast<uint64_t>(last_end_) + static_cast<uint64_t>(delta));
-  first_ = false;
-  event.duration_ns =
+  const uint64_t start = static_cast<uint64_t>(last_end_) + static_cast<uint64_t>(delta);
+  const uint64_t length =
       event.kind == EventKind::kCall ? columns_[kColDuration].Varint() : uint64_t{0};
-  last_end_ = static_cast<int64_t>(static_cast<uint64_t>(event.time_ns) + event.duration_ns);
+  last_end_ = static_cast<int64_t>(start + length);
+  event.time_ns = static_cast<int64_t>(start * kTimeUnit);
+  event.duration_ns = length * kTimeUnit;
   event.task = tasks_[task];
   event.flags = (kind & kRowHasFlags) != 0 ? columns_[kColFlags].Byte() : 0;
   if (event.kind == EventKind::kCall) ReadCall(event, static_cast<uint32_t>(task));
@@ -122,8 +121,17 @@ void BlockDecoder::ReadCall(AuditEvent& event, uint32_t task) {
   const uint8_t mask = columns_[kColMask].Byte();
   Predictor::Entry& expected = predictor_.For(task, event.nr);
   for (int i = 0; i < 6; ++i) {
-    if ((mask & (1u << i)) != 0)
-      expected.args[i] += static_cast<uint64_t>(columns_[kColArgs].Signed());
+    if ((mask & (1u << i)) != 0) {
+      const uint8_t place = columns_[kColRecent].Byte();
+      if (place > Recents::kDepth) {
+        broken_ = true;
+      } else if (place != 0) {
+        expected.args[i] = recents_.Take(task, i, place);
+      } else {
+        expected.args[i] += static_cast<uint64_t>(columns_[kColArg0 + i].Signed());
+        recents_.Put(task, i, expected.args[i]);
+      }
+    }
     event.args[static_cast<size_t>(i)] = expected.args[i];
   }
   if ((mask & kMaskResult) != 0) expected.result = columns_[kColResult].Signed();

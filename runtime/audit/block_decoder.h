@@ -33,8 +33,8 @@ class BlockDecoder {
   size_t next_string_ = 0;
   std::vector<TaskInfo> tasks_;
   Predictor predictor_;
+  Recents recents_;
   uint32_t rows_left_ = 0;
-  bool first_ = true;
   bool broken_ = false;
   int64_t last_end_ = 0;
 };

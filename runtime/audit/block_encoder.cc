@@ -20,17 +20,10 @@ uint32_t BlockEncoder::Task(const TaskInfo& task, TaskRef& ref) {
 }
 
 void BlockEncoder::Row(uint8_t kind, uint32_t task, int64_t start, int64_t end) {
-  if (header_.rows == 0) {
-    header_.first_ns = start;
-    header_.last_ns = end;
-    last_end_ = start;
-    columns_[kColStart].Signed(start);
-  } else {
-    columns_[kColStart].Signed(start - last_end_);
-    header_.first_ns = std::min(header_.first_ns, start);
-    header_.last_ns = std::max(header_.last_ns, end);
-  }
-  last_end_ = end;
+  header_.first_ns = header_.rows == 0 ? start : std::min(header_.first_ns, start);
+  header_.last_ns = header_.rows == 0 ? end : std::max(header_.last_ns, end);
+  columns_[kColStart].Signed(start / kTimeUnit - last_end_);
+  last_end_ = end / kTimeUnit;
   ++header_.rows;
   columns_[kColKind].Byte(kind);
   columns_[kColTask].Varint(task);
@@ -53,13 +46,17 @@ void BlockEncoder::Call(const RawCall& call, uint32_t task, const std::vector<Da
     last_nr_ = nr;
   }
   columns_[kColNr].Varint(nr);
-  columns_[kColDuration].Varint(call.exit_ns - call.enter_ns);
+  // Both ends are rounded, not the difference: sums of durations stay right.
+  columns_[kColDuration].Varint(call.exit_ns / kTimeUnit - call.enter_ns / kTimeUnit);
   Predictor::Entry& expected = predictor_.For(task, nr);
   uint8_t mask = 0;
   for (int i = 0; i < 6; ++i) {
     if (call.args[i] == expected.args[i]) continue;
     mask |= static_cast<uint8_t>(1u << i);
-    columns_[kColArgs].Signed(static_cast<int64_t>(call.args[i] - expected.args[i]));
+    const uint8_t place = recents_.Find(task, i, call.args[i]);
+    columns_[kColRecent].Byte(place);
+    if (place == 0)
+      columns_[kColArg0 + i].Signed(static_cast<int64_t>(call.args[i] - expected.args[i]));
     expected.args[i] = call.args[i];
   }
   if (call.result != expected.result) {
@@ -158,6 +155,8 @@ void BlockEncoder::Reset() {
   header_ = {};
   for (ByteWriter& column : columns_) column.Clear();
   predictor_.Reset();
+  recents_.Reset();
+  last_end_ = 0;
   strings_.clear();
   numbers_.clear();
   ++block_;

@@ -51,6 +51,7 @@ class BlockEncoder {
   BlockHeader header_;
   ByteWriter columns_[kColumns];
   Predictor predictor_;
+  Recents recents_;
   std::unordered_map<std::string, uint32_t> strings_;
   std::set<uint32_t> numbers_;
   uint64_t block_ = 1;

@@ -77,27 +77,36 @@ Result<std::string> MakeKey(int dir) {
 
 }  // namespace
 
-Result<Signature> SignWithHostKey(const std::string& state_dir, std::string_view text) {
+void HostKey::Free::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
+
+Result<HostKey> HostKey::Open(const std::string& state_dir) {
   InitOpenSsl();
   CARREL_ASSIGN(UniqueFd dir, MakeDirs(state_dir + "/keys", 0700));
   auto seed = ReadHex(dir.get(), "audit.key", kSeedBytes);
   if (!seed && seed.error().code == ENOENT) seed = MakeKey(dir.get());
   if (!seed) return std::move(seed).error();
-  Key key(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
-                                       reinterpret_cast<const unsigned char*>(seed->data()),
-                                       seed->size()),
-          &EVP_PKEY_free);
+  HostKey key;
+  key.key_.reset(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
+                                              reinterpret_cast<const unsigned char*>(seed->data()),
+                                              seed->size()));
   OPENSSL_cleanse(seed->data(), seed->size());
+  if (!key.key_) return Fault("audit", "OpenSSL does not take the host's key");
+  CARREL_ASSIGN(std::string public_key, PublicOf(key.key_.get()));
+  key.id_ = IdOf(public_key);
+  // The first signature fetches the algorithm: not later, when somebody waits for the seal.
+  CARREL_TRY(key.Sign(""));
+  return key;
+}
+
+Result<Signature> HostKey::Sign(std::string_view text) const {
   Context context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
   unsigned char raw[64];
   size_t size = sizeof raw;
-  if (!key || !context ||
-      EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key.get()) != 1 ||
+  if (!context || EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
       EVP_DigestSign(context.get(), raw, &size, reinterpret_cast<const unsigned char*>(text.data()),
                      text.size()) != 1)
     return Fault("audit", "OpenSSL cannot sign with the host's key");
-  CARREL_ASSIGN(std::string public_key, PublicOf(key.get()));
-  return Signature{IdOf(public_key), ToHex({reinterpret_cast<char*>(raw), size})};
+  return Signature{id_, ToHex({reinterpret_cast<char*>(raw), size})};
 }
 
 Result<SignatureCheck> CheckSignature(const std::string& state_dir, std::string_view text,

@@ -2,10 +2,13 @@
 // public key for each key there ever was, <state>/keys/<id>.pub.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
+
+struct evp_pkey_st;
 
 namespace carrel {
 
@@ -14,8 +17,20 @@ struct Signature {
   std::string hex;     ///< 128 hexadecimal digits
 };
 
-/// Signs with the host's key, making it on first use.
-Result<Signature> SignWithHostKey(const std::string& state_dir, std::string_view text);
+/// The private key, opened once: OpenSSL's start takes most of a millisecond.
+class HostKey {
+ public:
+  /// Makes the key on first use.
+  static Result<HostKey> Open(const std::string& state_dir);
+  Result<Signature> Sign(std::string_view text) const;
+
+ private:
+  struct Free {
+    void operator()(evp_pkey_st* key) const;
+  };
+  std::unique_ptr<evp_pkey_st, Free> key_;
+  std::string id_;
+};
 
 enum class SignatureCheck { kGood, kBad, kUnknownKey };
 

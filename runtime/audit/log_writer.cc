@@ -3,6 +3,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "audit/audit_log.h"
 #include "audit/block.h"
 #include "audit/block_encoder.h"
@@ -32,9 +34,11 @@ class LogWriter final : public AuditLog {
   Result<void> Start();
   Result<void> Append(const std::string& kind, const Json& members) override;
   Result<void> AppendEvents(const void* events, size_t bytes) override;
+  void WarmUp() override { (void)OpenKey().has_value(); }  // Finish reports what went wrong
   Result<AuditSeal> Finish(const EventCounts& counts) override;
 
  private:
+  Result<void> OpenKey();
   Result<void> FlushIfDue();
   Result<void> Flush();
   Result<void> WriteBlock(BlockHeader header,
@@ -48,6 +52,7 @@ class LogWriter final : public AuditLog {
   BlockWriter writer_;
   BlockEncoder encoder_;
   Recorder recorder_;
+  std::optional<HostKey> key_;
   Hash last_{};
   uint64_t blocks_ = 0;
   uint64_t bytes_ = 0;
@@ -122,6 +127,12 @@ Result<void> LogWriter::Flush() {
   return {};
 }
 
+Result<void> LogWriter::OpenKey() {
+  if (key_) return {};
+  CARREL_ASSIGN(key_, HostKey::Open(state_dir_));
+  return {};
+}
+
 Result<AuditSeal> LogWriter::Finish(const EventCounts& counts) {
   CARREL_TRY(Flush());
   const Hash head = last_;
@@ -129,7 +140,8 @@ Result<AuditSeal> LogWriter::Finish(const EventCounts& counts) {
                {"events", counts.events}, {"denied", counts.denied}, {"lost", counts.lost},
                {"stops", counts.stops},   {"time_ns", NowNs()}};
   const std::string text = seal.dump();
-  CARREL_ASSIGN(Signature signature, SignWithHostKey(state_dir_, text));
+  CARREL_TRY(OpenKey());
+  CARREL_ASSIGN(Signature signature, key_->Sign(text));
   Json sealed = {{"seal", text}, {"key", signature.key_id}, {"signature", signature.hex}};
   CARREL_TRY(WriteText(BlockKind::kSeal, sealed.dump()));
   if (::fsync(fd_.get()) != 0) return SysFault(path_, "fsync the audit log");

@@ -82,11 +82,11 @@ void Recorder::Take(Pending& pending, AuditEvent& event) {
     event.data.push_back({piece.arg, piece.kind, piece.flags,
                           std::string_view(pending.text).substr(piece.offset, piece.length)});
   event.has_file = pending.has_file;
-  event.file = pending.file;
-  event.file.path = {};  // offsets of an earlier call's file mean nothing in this text
-  if (pending.has_file)
+  if (pending.has_file) {
+    event.file = pending.file;
     event.file.path =
         std::string_view(pending.text).substr(pending.file_offset, pending.file_length);
+  }
   pending.pieces.clear();
   pending.has_file = false;
 }

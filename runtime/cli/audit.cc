@@ -23,7 +23,9 @@ constexpr Verb kVerbs[] = {
 };
 
 void AddFilters(CLI::App* verb, AuditOptions& options) {
-  verb->add_option("--syscall", options.syscalls, "only these syscalls, by name")->delimiter(',');
+  verb->add_option("--syscall", options.syscalls, "only these syscalls, by name")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   verb->add_option("--path", options.path, "only where a path begins so");
   verb->add_option("--comm", options.comm, "only tasks of this name");
   verb->add_option("--pid", options.pid, "only this process or thread (inside or outside)");

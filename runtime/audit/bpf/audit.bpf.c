@@ -348,6 +348,15 @@ static __always_inline void found(struct TaskState *t, void *ring, struct SlotSt
   put_task(t, bpf_get_current_task_btf(), ring, slot, (__u64)kTaskFound << 32);
 }
 
+/// For a task that was there before the recording: makes it known if that has begun meanwhile.
+static __noinline int begin_task(struct TaskState *t) {
+  struct SlotState *slot = slot_of(t->slot, t->epoch);
+  void *ring = bpf_map_lookup_elem(&rings, &t->slot);
+  if (!slot || !ring || !slot->armed) return 0;
+  found(t, ring, slot);
+  return 1;
+}
+
 static __always_inline void put_call(struct TaskState *t, void *ring, struct SlotState *slot,
                                      long result, bool may_hold) {
   __u64 waits;
@@ -406,20 +415,16 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long nr) {
     t = adopt(task, is_exec(nr));
     if (!t) return 0;
   }
-  struct SlotState *slot = slot_of(t->slot, t->epoch);
-  if (!slot) return 0;
-  void *ring = bpf_map_lookup_elem(&rings, &t->slot);
-  if (!ring) return 0;
   if (t->bits & kBeforeExec) {
-    if (slot->armed)
-      found(t, ring, slot);
-    else if (!is_exec(nr))
-      return 0;
+    if (!begin_task(t) && !is_exec(nr)) return 0;
   }
   keep_call(t, regs, nr, 0);
   t->bits = (t->bits & kBeforeExec) | kInCall;
   const volatile struct CallSpec *spec = spec_of(t);
-  if (!spec) return 0;
+  if (!spec || !(spec->strings | spec->address)) return 0;
+  struct SlotState *slot = slot_of(t->slot, t->epoch);
+  void *ring = bpf_map_lookup_elem(&rings, &t->slot);
+  if (!slot || !ring) return 0;
   if (spec->strings) put_strings(t, ring, slot, spec->strings);
   if (spec->address) put_address(t, ring, slot, spec->address - 1);
   return 0;
