@@ -34,12 +34,20 @@ Result<void> TarStream::OpenFilter(Compression compression) {
   if (compression == Compression::kNone) return {};
   filter_.reset(archive_read_new());
   if (!filter_) return Fault(where_, "out of memory");
-  // append_filter, not support_filter: exactly this one, no guessing, no nesting.
-  const int code = compression == Compression::kGzip ? ARCHIVE_FILTER_GZIP : ARCHIVE_FILTER_ZSTD;
+  // Only the one that the media type names. (archive_read_append_filter would say so shorter, but
+  // brings in filters that run programs.)
+  const bool gzip = compression == Compression::kGzip;
   if (archive_read_support_format_raw(filter_.get()) != ARCHIVE_OK ||
-      archive_read_append_filter(filter_.get(), code) != ARCHIVE_OK ||
+      (gzip ? archive_read_support_filter_gzip(filter_.get())
+            : archive_read_support_filter_zstd(filter_.get())) != ARCHIVE_OK ||
       archive_read_open_fd(filter_.get(), fd_, kBuffer) != ARCHIVE_OK)
     return ArchiveError(filter_.get(), "cannot decompress");
+  // libarchive unpacks as often as it finds the magic: once is what others do. The last of the
+  // filters is the file itself.
+  if (archive_filter_count(filter_.get()) != 2 ||
+      archive_filter_code(filter_.get(), 0) != (gzip ? ARCHIVE_FILTER_GZIP : ARCHIVE_FILTER_ZSTD))
+    return BadInput(where_, std::string("is not ") + (gzip ? "gzip" : "zstd") +
+                                ", or is compressed more than once");
   archive_entry* entry = nullptr;
   if (archive_read_next_header(filter_.get(), &entry) != ARCHIVE_OK)
     return ArchiveError(filter_.get(), "cannot decompress");

@@ -352,7 +352,9 @@ TEST_F(LayerTest, AGzipInAGzipIsNotUnpacked) {
   archive_entry_free(entry);
   archive_write_free(out);
   layer.blob = twice;
-  EXPECT_EQ(Refusal({layer}).kind, ErrorKind::kBadInput);
+  EXPECT_HOLDS(Refusal({layer}).ToString(), "compressed more than once");
+  layer.blob = layer.content;  // not compressed at all, though its type says so
+  EXPECT_HOLDS(Refusal({layer}).ToString(), "is not gzip");
 }
 
 TEST_F(LayerTest, KeepsTimesOfFilesAndDirectories) {
