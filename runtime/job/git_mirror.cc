@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/digest.h"
@@ -15,6 +16,10 @@ namespace carrel {
 namespace {
 
 constexpr size_t kMaxListing = 256u << 20;
+// No file that git writes is larger: a repository that never ends must not fill the disk.
+constexpr const char* kMaxGitFile = "--fsize=17179869184";
+// Every fetch adds a pack; git looks through all of them for each object.
+constexpr size_t kMaxPacks = 40;
 
 // All of git's configuration there is: no system's, no user's. GIT_CONFIG_GLOBAL reaches the
 // helpers of a local fetch too, where "-c" options do not.
@@ -109,7 +114,7 @@ Result<std::string> GitMirror::Git(std::vector<std::string> args, const std::str
   options.input = input;
   options.output_fd = output_fd;
   options.max_output = kMaxListing;
-  args.insert(args.begin(), "git");
+  args.insert(args.begin(), {"prlimit", kMaxGitFile, "git"});
   return RunChecked(args, options);
 }
 
@@ -117,12 +122,24 @@ Result<void> GitMirror::Fetch() {
   auto fetched = Git({"--git-dir=" + directory_ + "/" + name_, "fetch", "--quiet", "--prune",
                       "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force",
                       "--", repository_, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"});
-  if (fetched) return {};
+  if (fetched) return Tidy();
   Error error = std::move(fetched).error();
   error.where = repository_;
   error.what = "the repository cannot be fetched: " + error.what;
   error.hint = "Check that it exists and that this host can reach it";
   return error;
+}
+
+Result<void> GitMirror::Tidy() {
+  CARREL_ASSIGN(UniqueFd packs,
+                OpenBeneath(directory_fd_.get(), name_ + "/objects/pack", O_RDONLY | O_DIRECTORY));
+  CARREL_ASSIGN(auto names, ListDir(packs.get()));
+  const auto count = std::count_if(names.begin(), names.end(), [](const std::string& name) {
+    return name.ends_with(".pack") || name.starts_with("tmp_pack");
+  });
+  if (static_cast<size_t>(count) <= kMaxPacks) return {};
+  CARREL_TRY(Git({"--git-dir=" + directory_ + "/" + name_, "gc", "--quiet", "--prune=now"}));
+  return {};
 }
 
 Result<std::string> GitMirror::TreeOf(const std::string& commit) const {

@@ -39,6 +39,8 @@ class GitMirror {
   Result<std::string> Git(std::vector<std::string> args, const std::string& input = "",
                           int output_fd = -1) const;
   Result<void> Make(bool sha256);
+  /// Packs the mirror anew when fetches have left many packs.
+  Result<void> Tidy();
 
   std::string repository_;
   std::string directory_;  ///< <state_dir>/repos

@@ -39,8 +39,10 @@ struct Decision {
   std::string command;  ///< the first argument, where the tool has commands; else empty
   std::string project;  ///< its id
   std::string project_kind;
-  std::string role;          ///< in which the user starts the job
-  std::string image_digest;  ///< "sha256:..." when the policy or the job pins one: no other may run
+  std::string role;  ///< in which the user starts the job
+  /// "sha256:..." (of manifest or configuration) when the policy or the job pins one: no other
+  /// image may run. Empty: what the name stands for in the image store.
+  std::string image_digest;
   std::optional<DatabaseGrant> database;
   /// "no database", "excluded", "included", or "declared by the query" (SQL Runner).
   std::string opt_outs = "no database";

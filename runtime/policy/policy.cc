@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/subprocess.h"
 #include "policy/names.h"
+#include "policy/policy_decode.h"
 
 namespace carrel {
 namespace {
@@ -79,8 +80,6 @@ std::string DigestOf(const PolicyFiles& files) {
 }
 
 }  // namespace
-
-Result<Policy> DecodePolicyFiles(const PolicyFiles& files);  // policy_decode.cc
 
 const std::vector<PermissionFile>& PermissionFiles() {
   static const std::vector<PermissionFile> kFiles = {
@@ -161,7 +160,7 @@ Result<PolicyFiles> ReadPolicyRevision(const std::string& tree, const std::strin
 }
 
 Result<Policy> DecodePolicy(const PolicyFiles& files) {
-  CARREL_ASSIGN(Policy policy, DecodePolicyFiles(files));
+  CARREL_ASSIGN(Policy policy, policy_decode::DecodePolicyFiles(files));
   policy.digest = DigestOf(files);
   return policy;
 }

@@ -1,199 +1,15 @@
 // The policy's files to a Policy: every problem with its file and pointer, then cross references.
+#include "policy/policy_decode.h"
+
 #include <algorithm>
 
 #include "policy/names.h"
 #include "policy/policy.h"
 
-namespace carrel {
+namespace carrel::policy_decode {
 namespace {
 
 constexpr int64_t kDayNs = 86400ll * 1'000'000'000;
-
-// Collects "file: pointer: problem" over all files.
-class Problems {
- public:
-  void Add(const std::string& entry, const std::string& what) {
-    all_.push_back(entry + ": " + what);
-  }
-  void Take(const std::string& file, const Result<void>& result) {
-    if (!result) all_.push_back(file + ": " + result.error().ToString());
-  }
-  bool empty() const { return all_.empty(); }
-  std::string Join() const {
-    std::string text;
-    for (const std::string& problem : all_) text += (text.empty() ? "" : "\n  ") + problem;
-    return text;
-  }
-
- private:
-  std::vector<std::string> all_;
-};
-
-std::string Lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return text;
-}
-
-std::set<Level> DecodeLevelSet(JsonObject& in, const std::string& key) {
-  std::set<Level> levels;
-  auto names = in.Strings(key, 64);
-  if (!names && !in.Has(key)) in.Problem(key, "is required");
-  for (const std::string& name : names.value_or(std::vector<std::string>{})) {
-    if (auto level = ParseLevel(name))
-      levels.insert(*level);
-    else
-      in.Problem(key, "unknown level \"" + name + "\"");
-  }
-  return levels;
-}
-
-std::set<std::string> DecodeNames(JsonObject& in, const std::string& key) {
-  std::set<std::string> names;
-  for (const std::string& name : in.Strings(key, 128).value_or(std::vector<std::string>{})) {
-    if (!IsName(name)) in.Problem(key, "\"" + name + "\" is not a name");
-    if (!names.insert(name).second) in.Problem(key, "\"" + name + "\" is there twice");
-  }
-  return names;
-}
-
-std::string Reason(JsonObject& in, const std::string& key) {
-  std::string text = in.RequiredString(key, 4096);
-  if (in.Has(key) && text.size() < 3) in.Problem(key, "must say something");
-  return text;
-}
-
-// A weakening has an explicit name and a reason beside it.
-bool DecodeWeakening(JsonObject& in, const std::string& key, const std::string& reason_key) {
-  const bool set = in.Bool(key).value_or(false);
-  if (set || in.Has(reason_key)) (void)Reason(in, reason_key);
-  return set;
-}
-
-CommandRule DecodeCommand(const Json& value, const std::string& pointer, JsonObject& parent) {
-  JsonObject in(value, pointer);
-  CommandRule rule;
-  rule.entry = "tools.json#" + pointer;
-  rule.database = in.Bool("database").value_or(false);
-  rule.levels = DecodeLevelSet(in, "levels");
-  parent.Merge(in.Finish());
-  return rule;
-}
-
-void DecodeCommands(JsonObject& in, Tool& tool) {
-  if (const Json* value = in.Any("commands")) {
-    JsonObject commands(*value, in.PointerTo("commands"));
-    if (value->is_object()) {
-      for (const auto& [name, member] : value->items()) {
-        (void)commands.Any(name);
-        if (!IsName(name)) commands.Problem(name, "is not a name of a command");
-        tool.commands[name] = DecodeCommand(member, commands.PointerTo(name), commands);
-      }
-    }
-    in.Merge(commands.Finish());
-  }
-  if (const Json* value = in.Any("any_command"))
-    tool.any_command = DecodeCommand(*value, in.PointerTo("any_command"), in);
-  if (tool.commands.empty() && !tool.any_command)
-    in.Problem("commands", "is required, or any_command");
-}
-
-void DecodeImages(JsonObject& in, Tool& tool) {
-  tool.images = in.Strings("images", 512).value_or(tool.images);
-  if (tool.images.empty()) in.Problem("images", "must name at least one image");
-  for (const std::string& image : tool.images)
-    if (!ParseImageReference(image + ":v1"))
-      in.Problem("images", "\"" + image + "\" is not the name of an image (without tag)");
-  for (const std::string& tag : in.Strings("versions", 128).value_or(std::vector<std::string>{})) {
-    if (!ParseImageReference("x:" + tag)) in.Problem("versions", "\"" + tag + "\" is not a tag");
-    tool.versions.insert(tag);
-  }
-  if (tool.versions.empty()) in.Problem("versions", "must list at least one tag");
-  tool.digests = in.StringMap("digests").value_or(tool.digests);
-  for (const auto& [tag, digest] : tool.digests)
-    if (!tool.versions.contains(tag) || !digest.starts_with("sha256:") || digest.size() != 71)
-      in.Problem("digests", "\"" + tag + "\" must be one of versions, with \"sha256:...\"");
-}
-
-void DecodePreflight(JsonObject& in, Tool& tool) {
-  const Json* list = in.Any("preflight");
-  if (list == nullptr) return;
-  if (!list->is_array()) return in.Problem("preflight", "must be a list");
-  for (size_t i = 0; i < list->size(); ++i) {
-    JsonObject entry((*list)[i], in.PointerTo("preflight") + "/" + std::to_string(i));
-    PreflightRule rule;
-    rule.check = entry.RequiredString("check", 64);
-    if (entry.Has("check") && rule.check != "sql-declaration")
-      entry.Problem("check", "unknown check; there is \"sql-declaration\"");
-    rule.options_with_value =
-        entry.Strings("options_with_value", 128).value_or(std::vector<std::string>{});
-    in.Merge(entry.Finish());
-    tool.preflight.push_back(std::move(rule));
-  }
-}
-
-Tool DecodeTool(const std::string& name, const Json& value, const std::string& pointer,
-                JsonObject& parent) {
-  JsonObject in(value, pointer);
-  Tool tool;
-  tool.name = name;
-  tool.entry = "tools.json#" + pointer;
-  (void)Reason(in, "description");
-  DecodeImages(in, tool);
-  DecodeCommands(in, tool);
-  tool.requires_listing = in.String("requires_listing", 64).value_or("");
-  if (in.Has("requires_listing") && tool.requires_listing != "sql-runner" &&
-      tool.requires_listing != "cohort-extractor")
-    in.Problem("requires_listing", "must be \"sql-runner\" or \"cohort-extractor\"");
-  const std::string opt_outs = in.String("opt_outs", 16).value_or("");
-  if (in.Has("opt_outs") && opt_outs != "told" && opt_outs != "declared")
-    in.Problem("opt_outs",
-               "must be \"told\" (by EHRQL_PERMISSIONS) or \"declared\" (by the query)");
-  tool.told_permissions = opt_outs == "told";
-  tool.declares_opt_outs = opt_outs == "declared";
-  tool.refused_arguments = in.Strings("refused_arguments", 128).value_or(tool.refused_arguments);
-  tool.environment = in.StringMap("environment").value_or(tool.environment);
-  for (const auto& [variable, text] : tool.environment)
-    if (!IsEnvironmentName(variable)) in.Problem("environment", "bad name \"" + variable + "\"");
-  DecodePreflight(in, tool);
-  if (const Json* limits = in.Any("limits")) {
-    auto decoded = DecodeLimits(*limits, in.PointerTo("limits"));
-    if (decoded)
-      tool.limits = *decoded;
-    else
-      in.Merge(decoded.error());
-  }
-  tool.allow_loopback_sockets = DecodeWeakening(in, "allow_loopback_sockets", "loopback_reason");
-  tool.copy_up_always = DecodeWeakening(in, "copy_up_always", "copy_up_reason");
-  auto reaches = [](const auto& rule) { return rule.second.database; };
-  const bool database = std::any_of(tool.commands.begin(), tool.commands.end(), reaches) ||
-                        (tool.any_command && tool.any_command->database);
-  // Without a rule for opted-out patients nothing would exclude them.
-  if (database && opt_outs.empty())
-    in.Problem("opt_outs", "is required for a tool that reaches a database");
-  if (tool.declares_opt_outs && tool.preflight.empty())
-    in.Problem("preflight", "is required where opt_outs is \"declared\"");
-  parent.Merge(in.Finish());
-  return tool;
-}
-
-void DecodeTools(const Json& document, Policy& policy, Problems& problems) {
-  JsonObject in(document, "");
-  std::map<std::string, std::string> images;
-  if (const Json* value = in.Any("tools"); value != nullptr && value->is_object()) {
-    for (const auto& [name, member] : value->items()) {
-      const std::string pointer = in.PointerTo("tools") + "/" + name;
-      if (!IsName(name)) in.Problem("tools", "\"" + name + "\" is not a name");
-      policy.tools[name] = DecodeTool(name, member, pointer, in);
-      for (const std::string& image : policy.tools[name].images)
-        if (!images.emplace(Lower(image), name).second)
-          in.Problem("tools", "the image \"" + image + "\" belongs to two tools");
-    }
-  } else {
-    in.Problem("tools", "must be an object of tools");
-  }
-  problems.Take("tools.json", in.Finish());
-}
 
 Project DecodeProject(const Json& value, const std::string& pointer, JsonObject& parent) {
   JsonObject in(value, pointer);
@@ -438,4 +254,4 @@ Result<Policy> DecodePolicyFiles(const PolicyFiles& files) {
   return policy;
 }
 
-}  // namespace carrel
+}  // namespace carrel::policy_decode

@@ -102,6 +102,15 @@ class CheckoutTest : public ::testing::Test {
     EXPECT_NE(checkout.error().ToString().find(part), std::string::npos)
         << checkout.error().ToString();
   }
+  std::string Mirror() {
+    auto repos = OpenPath(root_ + "/state/repos", O_RDONLY | O_DIRECTORY);
+    EXPECT_TRUE(repos.has_value());
+    const auto names = ListDir(repos->get()).value();
+    for (const std::string& name : names)
+      if (name.ends_with(".git")) return root_ + "/state/repos/" + name;
+    ADD_FAILURE() << "no mirror";
+    return "";
+  }
   std::string Read(const std::string& path) {
     return ReadFile(out_path_ + "/" + path).value_or("(no such file)");
   }
@@ -225,6 +234,41 @@ TEST_F(CheckoutTest, NothingOfTheRepositoryRuns) {
   EXPECT_EQ(Read("lfs.bin").substr(0, 7), "version");
 }
 
+// A repository that calls itself a partial clone would have git fetch what is missing, from
+// wherever its configuration says.
+TEST_F(CheckoutTest, MissingObjectsAreNotFetchedFromElsewhere) {
+  const std::string mark = root_ + "/ran";
+  Write("a", "1");
+  const std::string commit = Commit();
+  const std::string id = Git({"rev-parse", "HEAD:a"});
+  Write("run.sh", "#!/bin/sh\ntouch " + mark + "\n", 0755);
+  ASSERT_EQ(::unlink((repo_ + "/.git/objects/" + id.substr(0, 2) + "/" + id.substr(2)).c_str()), 0);
+  Git({"config", "extensions.partialClone", "origin"});
+  Git({"config", "remote.origin.promisor", "true"});
+  Git({"config", "remote.origin.url", "ext::" + repo_ + "/run.sh"});
+  Git({"config", "protocol.ext.allow", "always"});
+  auto checkout = Run(commit);
+  ASSERT_FALSE(checkout.has_value());
+  EXPECT_EQ(checkout.error().kind, ErrorKind::kFault) << checkout.error().ToString();
+  EXPECT_NE(::access(mark.c_str(), F_OK), 0) << "a program of the repository was run";
+}
+
+TEST_F(CheckoutTest, TheMirrorIsPackedAgainAfterManyFetches) {
+  std::string commit;
+  for (int i = 0; i < 45; ++i) {
+    Write("a", std::to_string(i));
+    commit = Commit();
+    NewDestination();
+    auto checkout = Run(commit);
+    ASSERT_TRUE(checkout.has_value()) << checkout.error().ToString();
+    EXPECT_TRUE(checkout->fetched);
+  }
+  EXPECT_EQ(Read("a"), "44");
+  auto packs = OpenPath(Mirror() + "/objects/pack", O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(packs.has_value());
+  EXPECT_LT(ListDir(packs->get())->size(), 60u);  // 45 packs would be 90 files and more
+}
+
 TEST_F(CheckoutTest, SubmodulesAreEmptyDirectories) {
   Write(".gitmodules", "[submodule \"s\"]\n\tpath = s\n\turl = ext::sh -c id\n");
   Commit();
@@ -305,12 +349,7 @@ TEST_F(CheckoutTest, ADamagedMirrorIsFound) {
   Write("a", "right");
   const std::string commit = Commit();
   ASSERT_TRUE(Run(commit).has_value());
-  auto repos = OpenPath(root_ + "/state/repos", O_RDONLY | O_DIRECTORY);
-  std::string mirror;
-  const auto names = ListDir(repos->get()).value();
-  for (const std::string& name : names)
-    if (name.ends_with(".git")) mirror = root_ + "/state/repos/" + name;
-  ASSERT_FALSE(mirror.empty());
+  const std::string mirror = Mirror();
   auto packs = OpenPath(mirror + "/objects/pack", O_RDONLY | O_DIRECTORY);
   ASSERT_TRUE(packs.has_value());
   const auto pack_names = ListDir(packs->get()).value();

@@ -1,0 +1,53 @@
+// What the decoders of the policy's files share.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "policy/policy.h"
+
+namespace carrel::policy_decode {
+
+// Collects "file: pointer: problem" over all files.
+class Problems {
+ public:
+  void Add(const std::string& entry, const std::string& what) {
+    all_.push_back(entry + ": " + what);
+  }
+  void Take(const std::string& file, const Result<void>& result) {
+    if (!result) all_.push_back(file + ": " + result.error().ToString());
+  }
+  bool empty() const { return all_.empty(); }
+  std::string Join() const {
+    std::string text;
+    for (const std::string& problem : all_) text += (text.empty() ? "" : "\n  ") + problem;
+    return text;
+  }
+
+ private:
+  std::vector<std::string> all_;
+};
+
+/// ASCII only: names that differ in case only are not told apart by people.
+std::string Lower(std::string text);
+
+/// A required list of levels.
+std::set<Level> DecodeLevelSet(JsonObject& in, const std::string& key);
+
+/// A list of names, none of them twice.
+std::set<std::string> DecodeNames(JsonObject& in, const std::string& key);
+
+/// A required sentence: why, or what.
+std::string Reason(JsonObject& in, const std::string& key);
+
+/// A member that weakens something when it is true; then the reason must stand beside it.
+bool DecodeWeakening(JsonObject& in, const std::string& key, const std::string& reason_key);
+
+/// DecodePolicy, without the digest.
+Result<Policy> DecodePolicyFiles(const PolicyFiles& files);
+
+void DecodeTools(const Json& document, Policy& policy, Problems& problems);
+
+}  // namespace carrel::policy_decode
