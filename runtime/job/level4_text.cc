@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "job/csv_sniff.h"
 #include "job/utf8.h"
@@ -10,8 +11,10 @@ namespace carrel {
 namespace {
 
 constexpr size_t kFollowingLines = 5;
-constexpr size_t kMaxValue = 40;  // a value of a table is short and one word
-constexpr size_t kMaxLabel = 64;  // a label may have several words
+constexpr size_t kMaxValue = 40;    // a value of a table is short and one word
+constexpr size_t kMaxName = 256;    // a column's name, in whatever spelling
+constexpr size_t kMaxHeaders = 64;  // columns of identifiers that one line is followed up for
+constexpr size_t kMaxLabel = 64;    // a label may have several words
 constexpr std::string_view kDelimiters = ",;\t|";
 const char kIdentifierRefusal[] =
     "It has a column of patient identifiers (such as patient_id). Files at level 4 must hold "
@@ -134,9 +137,10 @@ std::string_view FieldAt(std::string_view line, char delimiter, size_t column) {
 bool IsDelimitedHeader(std::string_view line, std::string_view following) {
   for (char delimiter : kDelimiters) {
     std::string_view rest = line;
+    size_t found = 0;
     for (size_t column = 0;; ++column) {
       const size_t end = rest.find(delimiter);
-      if (IsPatientIdentifier(rest.substr(0, end))) {
+      if (IsPatientIdentifier(rest.substr(0, end)) && ++found <= kMaxHeaders) {
         std::string_view next = following;
         for (size_t i = 0; i < kFollowingLines && !next.empty(); ++i)
           if (LooksLikeIdentifierValue(FieldAt(TakeLine(&next), delimiter, column))) return true;
@@ -187,12 +191,15 @@ int CountKeyValues(std::string_view line) {
   int found = 0;
   for (size_t at = line.find_first_of(":="); at != std::string_view::npos;
        at = line.find_first_of(":=", at + 1)) {
-    std::string_view before = line.substr(0, at), after = line.substr(at + 1);
+    // A name is short: looking further back would cost the square of a line's length.
+    const size_t from = at > kMaxName ? at - kMaxName : 0;
+    std::string_view before = line.substr(from, at - from), after = line.substr(at + 1);
     while (!before.empty() && std::string_view(" \t\"'\\").find(before.back()) != std::string::npos)
       before.remove_suffix(1);
     const size_t start = before.find_last_of("{[(,;\"'\t|:$");
     if (!IsPatientIdentifier(before.substr(start + 1))) continue;
     bool list = false;
+    after = after.substr(0, kMaxName);
     while (!after.empty() && std::string_view(" \t\"'\\[(c").find(after[0]) != std::string::npos) {
       list = list || after[0] == '[' || after[0] == '(';
       after.remove_prefix(1);

@@ -403,6 +403,23 @@ TEST_F(Level4Test, Jpeg) {
   Withheld("a.png", good, "not a PNG");
 }
 
+// Each of these takes a very long time if a check costs the square of a line's length.
+TEST_F(Level4Test, HostileTextEndsSoon) {
+  const size_t size = 1u << 20;
+  const std::string many = Repeat(static_cast<int>(size / 11), "patient_id,");
+  for (const std::string& text :
+       {"patient_id " + std::string(size, '='), "patient_id " + std::string(size, ':'),
+        "x," + many + "\n" + std::string(size / 2, ',') + "\n",
+        "patient_id" + std::string(size, '<'), std::string(size, '"') + "patient_id",
+        "patient_id" + Repeat(size / 4, "&#x;") + "<th>", "x," + many + many,
+        Repeat(size / 16, "patient_id : [(\n")})
+    for (const char* name : {"a.txt", "a.html", "a.csv", "a.json", "a.md"}) {
+      dir_.Write("file", text.substr(0, rules_.max_filesize));
+      const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
+      EXPECT_TRUE(CheckLevel4(fd.get(), name, rules_).has_value());
+    }
+}
+
 TEST_F(Level4Test, NoReasonRepeatsTheContent) {
   for (const char* content : {"patient_id,secretname\n1,2\n", "secretname\xff", "secretname\0x"})
     for (const char* name : {"a.csv", "a.txt", "a.json", "a.svg", "a.png", "a.html"})
