@@ -157,7 +157,7 @@ long SetIds(Context& context, uint64_t uid, uint64_t gid) {
 long WorkingDirectory(Context& context, const char* path) {
   if (long result = Do(context, SYS_chdir, path); result < 0) return result;
   // A directory outside of the root reads "(unreachable)..." (CVE-2024-21626).
-  char directory[4096];
+  char directory[4096] = {};
   long result = Do(context, SYS_getcwd, directory, sizeof directory);
   if (result < 0) return result;
   return directory[0] == '/' ? 0 : -ENOENT;
