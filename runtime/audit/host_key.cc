@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <sodium.h>
 #include <sys/file.h>
 
 #include <memory>
@@ -48,27 +49,20 @@ Result<std::string> ReadHex(int dir, const std::string& name, size_t bytes) {
   return FromHex(text);
 }
 
-std::string IdOf(std::string_view public_key) { return Sha256Hex(public_key).substr(0, 16); }
+unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
 
-Result<std::string> PublicOf(EVP_PKEY* key) {
-  std::string raw(kSeedBytes, '\0');
-  size_t size = raw.size();
-  if (EVP_PKEY_get_raw_public_key(key, reinterpret_cast<unsigned char*>(raw.data()), &size) != 1)
-    return Fault("audit", "OpenSSL has no public key");
-  return raw;
-}
+std::string IdOf(std::string_view public_key) { return Sha256Hex(public_key).substr(0, 16); }
 
 Result<std::string> MakeKey(int dir) {
   // Only one of several first jobs makes it.
   if (::flock(dir, LOCK_EX) != 0) return SysFault("keys", "flock");
   if (auto there = ReadHex(dir, "audit.key", kSeedBytes)) return there;
-  Key key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), &EVP_PKEY_free);
   std::string seed(kSeedBytes, '\0');
-  size_t size = seed.size();
-  if (!key || EVP_PKEY_get_raw_private_key(key.get(), reinterpret_cast<unsigned char*>(seed.data()),
-                                           &size) != 1)
-    return Fault("audit", "OpenSSL cannot make an Ed25519 key");
-  CARREL_ASSIGN(std::string public_key, PublicOf(key.get()));
+  randombytes_buf(seed.data(), seed.size());
+  unsigned char secret[crypto_sign_SECRETKEYBYTES];
+  std::string public_key(crypto_sign_PUBLICKEYBYTES, '\0');
+  crypto_sign_seed_keypair(Bytes(public_key), secret, Bytes(seed));
+  sodium_memzero(secret, sizeof secret);
   CARREL_TRY(WriteFileAtomic(dir, IdOf(public_key) + ".pub", ToHex(public_key) + "\n", 0644));
   CARREL_TRY(WriteFileAtomic(dir, "audit.key", ToHex(seed) + "\n", 0600));
   (void)::flock(dir, LOCK_UN);
@@ -77,36 +71,27 @@ Result<std::string> MakeKey(int dir) {
 
 }  // namespace
 
-void HostKey::Free::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
+HostKey::~HostKey() { sodium_memzero(secret_.data(), secret_.size()); }
 
 Result<HostKey> HostKey::Open(const std::string& state_dir) {
-  InitOpenSsl();
+  if (sodium_init() < 0) return Fault("audit", "libsodium could not start");
   CARREL_ASSIGN(UniqueFd dir, MakeDirs(state_dir + "/keys", 0700));
   auto seed = ReadHex(dir.get(), "audit.key", kSeedBytes);
   if (!seed && seed.error().code == ENOENT) seed = MakeKey(dir.get());
   if (!seed) return std::move(seed).error();
   HostKey key;
-  key.key_.reset(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr,
-                                              reinterpret_cast<const unsigned char*>(seed->data()),
-                                              seed->size()));
-  OPENSSL_cleanse(seed->data(), seed->size());
-  if (!key.key_) return Fault("audit", "OpenSSL does not take the host's key");
-  CARREL_ASSIGN(std::string public_key, PublicOf(key.key_.get()));
+  std::string public_key(crypto_sign_PUBLICKEYBYTES, '\0');
+  crypto_sign_seed_keypair(Bytes(public_key), key.secret_.data(), Bytes(*seed));
+  sodium_memzero(seed->data(), seed->size());
   key.id_ = IdOf(public_key);
-  // The first signature fetches the algorithm: not later, when somebody waits for the seal.
-  CARREL_TRY(key.Sign(""));
   return key;
 }
 
 Result<Signature> HostKey::Sign(std::string_view text) const {
-  Context context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  unsigned char raw[64];
-  size_t size = sizeof raw;
-  if (!context || EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
-      EVP_DigestSign(context.get(), raw, &size, reinterpret_cast<const unsigned char*>(text.data()),
-                     text.size()) != 1)
-    return Fault("audit", "OpenSSL cannot sign with the host's key");
-  return Signature{id_, ToHex({reinterpret_cast<char*>(raw), size})};
+  std::string raw(crypto_sign_BYTES, '\0');
+  crypto_sign_detached(Bytes(raw), nullptr, reinterpret_cast<const unsigned char*>(text.data()),
+                       text.size(), secret_.data());
+  return Signature{id_, ToHex(raw)};
 }
 
 Result<SignatureCheck> CheckSignature(const std::string& state_dir, std::string_view text,

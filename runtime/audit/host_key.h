@@ -2,13 +2,11 @@
 // public key for each key there ever was, <state>/keys/<id>.pub.
 #pragma once
 
-#include <memory>
+#include <array>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
-
-struct evp_pkey_st;
 
 namespace carrel {
 
@@ -17,18 +15,21 @@ struct Signature {
   std::string hex;     ///< 128 hexadecimal digits
 };
 
-/// The private key, opened once: OpenSSL's start takes most of a millisecond.
+/// The private key. Signing is libsodium's, as it costs nothing at a start; OpenSSL, whose start
+/// takes a millisecond and megabytes, checks: two implementations that must agree.
 class HostKey {
  public:
   /// Makes the key on first use.
   static Result<HostKey> Open(const std::string& state_dir);
   Result<Signature> Sign(std::string_view text) const;
 
+  HostKey(HostKey&&) = default;
+  HostKey& operator=(HostKey&&) = default;
+  ~HostKey();
+
  private:
-  struct Free {
-    void operator()(evp_pkey_st* key) const;
-  };
-  std::unique_ptr<evp_pkey_st, Free> key_;
+  HostKey() = default;
+  std::array<unsigned char, 64> secret_{};  ///< seed and public key
   std::string id_;
 };
 

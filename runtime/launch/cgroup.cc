@@ -56,8 +56,8 @@ Result<void> EnableBelow(const std::string& directory, const HostFacts::Hierarch
   return {};
 }
 
-Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& parent,
-                       const std::string& id) {
+Result<void> TryMakeBelow(const HostFacts::Hierarchy& tree, const std::string& parent,
+                          const std::string& id) {
   std::string directory = tree.mount;
   std::istringstream parts(parent);
   for (std::string part; std::getline(parts, part, '/');) {
@@ -70,6 +70,23 @@ Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& pare
   directory += "/" + id;
   if (::mkdir(directory.c_str(), 0755) != 0) return SysFault(directory, "mkdir of the cgroup");
   return {};
+}
+
+// The run that ends last takes the parent away (RemoveParents): it may go while this one comes.
+Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& parent,
+                       const std::string& id) {
+  for (int attempt = 0;; ++attempt) {
+    auto made = TryMakeBelow(tree, parent, id);
+    if (made || made.error().code != ENOENT || attempt == 100) return made;
+  }
+}
+
+// Removes the directories above a run's that have become empty, up to the hierarchy's root.
+void RemoveParents(std::string path, const std::string& mount) {
+  for (;;) {
+    path = path.substr(0, path.find_last_of('/'));
+    if (path.size() <= mount.size() || ::rmdir(path.c_str()) != 0) return;
+  }
 }
 
 Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
@@ -177,16 +194,21 @@ Result<CgroupUsage> Cgroup::Usage() const {
 Result<void> Cgroup::KillAndRemove() {
   v2_.reset();
   Result<void> first;
-  for (const std::string& path : paths_)
+  for (const std::string& path : paths_) {
     if (auto removed = RemoveWhenEmpty(path); !removed && first) first = std::move(removed);
+    RemoveParents(path, path.substr(0, path.size() - parent_id_.size() - 1));
+  }
   paths_.clear();
   return first;
 }
 
 Result<void> Cgroup::RemoveStale(const HostFacts& facts, const std::string& parent,
                                  const std::string& id) {
-  for (const auto& tree : facts.hierarchies)
-    CARREL_TRY(RemoveWhenEmpty(tree.mount + "/" + parent + "/" + id));
+  for (const auto& tree : facts.hierarchies) {
+    const std::string path = tree.mount + "/" + parent + "/" + id;
+    CARREL_TRY(RemoveWhenEmpty(path));
+    RemoveParents(path, tree.mount);
+  }
   return {};
 }
 
