@@ -48,7 +48,7 @@ TEST(JobDefinition, FullDefinitionAsTheAgentSendsIt) {
     "study": {"git_repo_url": "https://github.com/opensafely/study",
               "commit": "0123456789012345678901234567890123456789", "branch": "feature/x"},
     "workspace": "ws-1", "action": "generate_dataset", "created_at": 1785000000,
-    "image": "ghcr.io/opensafely-core/ehrql:v1",
+    "image": "registry.example/opensafely-core/ehrql:v1",
     "image_sha": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
     "args": ["generate-dataset", "analysis/d.py", "--output", "output/d.csv.gz"],
     "env": {"OPENSAFELY_BACKEND": "tpp", "EHRQL_PERMISSIONS": "[]", "TOKEN": "s3cret"},

@@ -238,7 +238,7 @@ TEST_F(DecideTest, ImagesAndVersions) {
   }
   request.image = "ehrql:v99";
   ExpectRefused("version v99 of ehrql is not listed");
-  request.image = "ghcr.io/opensafely-core/ehrql:v1";
+  request.image = "registry.example/opensafely-core/ehrql:v1";
   ExpectAllowed();
 }
 
