@@ -1,0 +1,2 @@
+// Ends at once: what a start costs without an action.
+int main(void) { return 0; }
