@@ -46,11 +46,19 @@ uint64_t Read(const std::string& directory, const char* file, const std::string&
   return 0;
 }
 
+// Whole words only: "cpuset" is not "cpu".
+bool Lists(const std::string& controllers, const std::string& wanted) {
+  std::istringstream words(controllers);
+  for (std::string word; words >> word;)
+    if (word == wanted) return true;
+  return false;
+}
+
 // A v2 controller works in a directory when every directory above has it in subtree_control.
 Result<void> EnableBelow(const std::string& directory, const HostFacts::Hierarchy& tree) {
+  const std::string now = ReadFile(directory + "/cgroup.subtree_control", 4096).value_or("");
   for (const std::string& controller : tree.controllers) {
-    auto now = ReadFile(directory + "/cgroup.subtree_control", 4096);
-    if (now && (" " + *now).find(" " + controller) != std::string::npos) continue;
+    if (Lists(now, controller)) continue;
     CARREL_TRY(Set(directory, "cgroup.subtree_control", "+" + controller));
   }
   return {};
