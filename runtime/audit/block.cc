@@ -54,7 +54,8 @@ Result<std::string_view> BlockWriter::Write(
     if (raw.empty()) continue;
     uint8_t codec = 0;
     std::string_view stored = raw;
-    if (raw.size() >= kTooSmallToCompress) {
+    // What is not events is kept plain, so that its bytes are fixed by its content.
+    if (header.kind == BlockKind::kEvents && raw.size() >= kTooSmallToCompress) {
       if (context_ == nullptr) context_ = ZSTD_createCCtx();
       if (context_ == nullptr) return SysFault("audit", "make a zstd context", ENOMEM);
       packed.resize(ZSTD_compressBound(raw.size()));

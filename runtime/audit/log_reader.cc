@@ -33,6 +33,11 @@ std::string Text(const Json& object, const char* key) {
 
 }  // namespace
 
+std::string SealText(const std::string& seal, const std::string& key_id,
+                     const std::string& signature) {
+  return Json{{"seal", seal}, {"key", key_id}, {"signature", signature}}.dump();
+}
+
 Result<LogReader> LogReader::Open(const std::string& path) {
   LogReader reader;
   reader.path_ = path;
@@ -116,7 +121,17 @@ bool LogReader::ReadSeal() {
   seal_.blocks = Number(*seal, "blocks");
   seal_.counts = {Number(*seal, "events"), Number(*seal, "denied"), Number(*seal, "lost"),
                   Number(*seal, "stops")};
-  return Text(*seal, "job") == job_;
+  // No block follows that would hold this one's hash: it must be, byte for byte, the block that its
+  // signed content makes.
+  BlockHeader expected;
+  expected.kind = BlockKind::kSeal;
+  expected.index = header_.index;
+  expected.previous = header_.previous;
+  BlockWriter writer;
+  Hash hash;
+  const std::string canonical = SealText(seal_.text, seal_.key_id, seal_.signature);
+  auto block = writer.Write(expected, {{uint8_t{kColOther}, canonical}}, &hash);
+  return block && *block == block_ && Text(*seal, "job") == job_;
 }
 
 int64_t LogReader::RealTime(int64_t monotonic_ns) const {

@@ -33,6 +33,10 @@ struct SealInfo {
   EventCounts counts;
 };
 
+/// The JSON of a seal block: exactly these bytes, for nothing after it vouches for them.
+std::string SealText(const std::string& seal, const std::string& key_id,
+                     const std::string& signature);
+
 class LogReader {
  public:
   static Result<LogReader> Open(const std::string& path);

@@ -9,6 +9,7 @@
 #include "audit/block.h"
 #include "audit/block_encoder.h"
 #include "audit/host_key.h"
+#include "audit/log_reader.h"
 #include "audit/recorder.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -73,7 +74,6 @@ Result<void> LogWriter::Start() {
 Result<void> LogWriter::WriteText(BlockKind kind, const std::string& text) {
   BlockHeader header;
   header.kind = kind;
-  header.first_ns = header.last_ns = MonotonicNs();
   return WriteBlock(header, {{uint8_t{kColOther}, text}});
 }
 
@@ -142,8 +142,7 @@ Result<AuditSeal> LogWriter::Finish(const EventCounts& counts) {
   const std::string text = seal.dump();
   CARREL_TRY(OpenKey());
   CARREL_ASSIGN(Signature signature, key_->Sign(text));
-  Json sealed = {{"seal", text}, {"key", signature.key_id}, {"signature", signature.hex}};
-  CARREL_TRY(WriteText(BlockKind::kSeal, sealed.dump()));
+  CARREL_TRY(WriteText(BlockKind::kSeal, SealText(text, signature.key_id, signature.hex)));
   if (::fsync(fd_.get()) != 0) return SysFault(path_, "fsync the audit log");
   fd_.reset();
   return AuditSeal{HexOf(head), path_, counts, bytes_};
