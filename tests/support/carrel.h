@@ -27,7 +27,9 @@ class TempDir {
   }
   ~TempDir() {
     auto parent = OpenPath("/var/tmp", O_RDONLY | O_DIRECTORY);
-    if (parent) EXPECT_TRUE(RemoveTree(parent->get(), path_.substr(9)).has_value()) << path_;
+    if (parent) {
+      EXPECT_TRUE(RemoveTree(parent->get(), path_.substr(9)).has_value()) << path_;
+    }
   }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
