@@ -1,6 +1,7 @@
 #include "job/messages.h"
 
 #include <signal.h>
+#include <string.h>
 
 #include <algorithm>
 #include <map>
