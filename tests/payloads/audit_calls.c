@@ -24,14 +24,14 @@ static void flood(long n) {
   while (n-- > 0) syscall(SYS_getppid);
 }
 
-static void *flood_thread(void *n) {
+static void* flood_thread(void* n) {
   flood((long)n);
   return NULL;
 }
 
 static int threads(long count, long n) {
   pthread_t all[64];
-  for (long i = 0; i < count; ++i) pthread_create(&all[i], NULL, flood_thread, (void *)n);
+  for (long i = 0; i < count; ++i) pthread_create(&all[i], NULL, flood_thread, (void*)n);
   for (long i = 0; i < count; ++i) pthread_join(all[i], NULL);
   return 0;
 }
@@ -71,11 +71,11 @@ static int deep(long n) {
   return 0;
 }
 
-static int vforks(const char *self, long n) {
+static int vforks(const char* self, long n) {
   for (volatile long i = 0; i < n; ++i) {
     pid_t pid = vfork();
     if (pid == 0) {
-      execl(self, self, "getsid", "1", (char *)NULL);
+      execl(self, self, "getsid", "1", (char*)NULL);
       _exit(9);
     }
     waitpid(pid, NULL, 0);
@@ -101,16 +101,16 @@ static int denied(long n) {
   return 0;
 }
 
-static void *exec_thread(void *self) {
+static void* exec_thread(void* self) {
   usleep(50000);  // until the leader is in its pause
   syscall(SYS_getpgid, 0);
-  execl(self, self, "getsid", "3", (char *)NULL);
+  execl(self, self, "getsid", "3", (char*)NULL);
   return NULL;
 }
 
-static int exec_from_thread(const char *self) {
+static int exec_from_thread(const char* self) {
   pthread_t thread;
-  pthread_create(&thread, NULL, exec_thread, (void *)self);
+  pthread_create(&thread, NULL, exec_thread, (void*)self);
   pause();
   return 1;
 }
@@ -156,10 +156,7 @@ static int restarts(void) {
 
 static int x32(void) {
   long result;
-  __asm__ volatile("syscall"
-                   : "=a"(result)
-                   : "0"(0x40000000L | 39)
-                   : "rcx", "r11", "memory");
+  __asm__ volatile("syscall" : "=a"(result) : "0"(0x40000000L | 39) : "rcx", "r11", "memory");
   return result == -ENOSYS || result > 0 ? 0 : 1;
 }
 
@@ -171,7 +168,7 @@ static int compat(long n) {
   return 0;
 }
 
-static int files(const char *path) {
+static int files(const char* path) {
   int fd = open(path, O_RDONLY);
   char missing[4200];
   memset(missing, 'a', sizeof missing);
@@ -181,14 +178,14 @@ static int files(const char *path) {
   rename("/nowhere/\033[31mred", "/nowhere/b\n");
   struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/nowhere/socket"};
   int socket_fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  connect(socket_fd, (struct sockaddr *)&address, sizeof address);
+  connect(socket_fd, (struct sockaddr*)&address, sizeof address);
   prctl(PR_SET_NAME, "renamed");
   syscall(SYS_getsid, 0);
   return fd >= 0 ? 0 : 1;
 }
 
-int main(int argc, char **argv) {
-  const char *mode = argc > 1 ? argv[1] : "";
+int main(int argc, char** argv) {
+  const char* mode = argc > 1 ? argv[1] : "";
   long n = argc > 2 ? atol(argv[2]) : 0, m = argc > 3 ? atol(argv[3]) : 0;
   if (!strcmp(mode, "getppid")) return flood(n), 0;
   if (!strcmp(mode, "getsid")) {

@@ -117,9 +117,7 @@ static __always_inline struct SlotState *slot_of(__u32 index, __u32 epoch) {
   return slot && slot->epoch == epoch && epoch ? slot : 0;
 }
 
-static __always_inline void lose(struct SlotState *slot) {
-  __sync_fetch_and_add(&slot->lost, 1);
-}
+static __always_inline void lose(struct SlotState *slot) { __sync_fetch_and_add(&slot->lost, 1); }
 
 static __always_inline void fill_head(struct RawHead *head, const struct TaskState *t, __u8 type,
                                       __u8 flags, __u16 size, __u32 value) {
@@ -316,9 +314,7 @@ static __noinline int put_opened(struct TaskState *t, void *ring, struct SlotSta
   return put_file(t, ring, slot, file, 0);
 }
 
-static __always_inline bool is_exec(long nr) {
-  return nr == __NR_execve || nr == __NR_execveat;
-}
+static __always_inline bool is_exec(long nr) { return nr == __NR_execve || nr == __NR_execveat; }
 
 /// Gives a task of a job its storage. Before the job's first exec only a task that tries one gets
 /// it; afterwards every task in the cgroup does, however it came there.
@@ -470,8 +466,7 @@ int BPF_PROG(on_exit, struct pt_regs *regs, long result) {
   t->bits &= ~kInCall;
   const volatile struct CallSpec *spec = spec_of(t);
   if (spec) {
-    if (t->late && !(is_exec(t->nr) && result == 0))
-      put_strings(t, ring, slot, t->late | 0x80);
+    if (t->late && !(is_exec(t->nr) && result == 0)) put_strings(t, ring, slot, t->late | 0x80);
     if (spec->opens && result >= 0 && !(t->call_flags & kCallDenied))
       put_opened(t, ring, slot, result);
   }

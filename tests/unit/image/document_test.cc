@@ -277,7 +277,8 @@ TEST_F(DocumentTest, DockerArchives) {
 }
 
 TEST(ImageNames, Alphabet) {
-  for (const char* good : {"python:v2", "registry.example/opensafely-core/python:v2.1", "a:A_.-", "0/1:x"})
+  for (const char* good :
+       {"python:v2", "registry.example/opensafely-core/python:v2.1", "a:A_.-", "0/1:x"})
     EXPECT_TRUE(CheckImageName(good).has_value()) << good;
   for (const char* bad :
        {"python", "Python:v2", "p\xd1\x83thon:v2", "python:", ":v2", "a:b:c", "/a:v", "a/:v",
