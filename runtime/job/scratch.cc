@@ -18,6 +18,7 @@ namespace carrel {
 namespace {
 
 constexpr uint64_t kLeastBytes = 16u << 20;
+constexpr uint32_t kBlockBytes = 4096;
 
 Result<UniqueFd> MakeImageFile(const std::string& directory, uint64_t bytes) {
   CARREL_ASSIGN(UniqueFd file, OpenPath(directory, O_RDWR | O_TMPFILE, 0600));
@@ -27,12 +28,12 @@ Result<UniqueFd> MakeImageFile(const std::string& directory, uint64_t bytes) {
 }
 
 // No journal (the file system lives as long as the job), no reserved blocks, no set-up in the
-// background.
+// background. Blocks as large as the loop device's, whatever mkfs thinks right for a small size.
 Result<void> Format(int file, uint64_t inodes) {
   const std::string name = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(file);
-  CARREL_TRY(RunChecked({"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E",
-                         "lazy_itable_init=1,nodiscard,root_owner=0:0", "-m", "0", "-N",
-                         std::to_string(std::max<uint64_t>(inodes, 64)), name}));
+  CARREL_TRY(RunChecked({"mkfs.ext4", "-q", "-F", "-b", std::to_string(kBlockBytes), "-O",
+                         "^has_journal", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", "-m",
+                         "0", "-N", std::to_string(std::max<uint64_t>(inodes, 64)), name}));
   return {};
 }
 
@@ -46,7 +47,7 @@ Result<UniqueFd> AttachLoop(int file, std::string& device) {
     CARREL_ASSIGN(UniqueFd loop, OpenPath(device, O_RDWR));
     loop_config config = {};
     config.fd = static_cast<__u32>(file);
-    config.block_size = 4096;
+    config.block_size = kBlockBytes;
     config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO;
     if (::ioctl(loop.get(), LOOP_CONFIGURE, &config) == 0) return loop;
     if (errno == EINVAL) {  // a host file system without direct I/O
