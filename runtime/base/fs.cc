@@ -48,23 +48,47 @@ Result<UniqueFd> MakeDirsFrom(UniqueFd current, const std::string& path, mode_t 
   return current;
 }
 
-Result<void> RemoveEntries(int dir, const std::string& name, dev_t device) {
-  auto opened = OpenBeneath(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (!opened) {
-    if (opened.error().code == ENOTDIR || opened.error().code == ELOOP) {
-      if (::unlinkat(dir, name.c_str(), 0) == 0 || errno == ENOENT) return {};
-      return SysFault(name, "unlink");
-    }
-    if (opened.error().code == ENOENT) return {};
-    return std::move(opened).error();
+Result<void> MoveUp(int directory, const std::string& entry, int top, uint64_t& moved) {
+  for (;;) {
+    const std::string up = ".removed-" + std::to_string(++moved);
+    if (::renameat(directory, entry.c_str(), top, up.c_str()) == 0 || errno == ENOENT) return {};
+    // The name is taken, by what an earlier try has left or by chance: the next one.
+    if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
+      return SysFault(entry, "rename, to remove it");
   }
+}
+
+// Empties the directory `name` of `top` and removes it; directories in it are moved up into `top`,
+// under names that count from `moved`.
+Result<void> FlattenDirectory(int top, const std::string& name, dev_t device, uint64_t& moved) {
+  auto directory = OpenBeneath(top, name, O_RDONLY | O_DIRECTORY);
+  if (!directory && directory.error().code == ENOENT) return {};
+  if (!directory) return std::move(directory).error();
   struct stat info {};
-  if (::fstat(opened->get(), &info) != 0) return SysFault(name, "fstat");
+  if (::fstat(directory->get(), &info) != 0) return SysFault(name, "fstat");
   if (info.st_dev != device) return SysFault(name, "remove: a file system is mounted here", EXDEV);
-  CARREL_ASSIGN(auto names, ListDir(opened->get()));
-  for (const std::string& entry : names) CARREL_TRY(RemoveEntries(opened->get(), entry, device));
-  if (::unlinkat(dir, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
+  CARREL_ASSIGN(auto entries, ListDir(directory->get()));
+  for (const std::string& entry : entries) {
+    if (::unlinkat(directory->get(), entry.c_str(), 0) == 0 || errno == ENOENT) continue;
+    if (errno != EISDIR) return SysFault(entry, "unlink");
+    if (::unlinkat(directory->get(), entry.c_str(), AT_REMOVEDIR) == 0) continue;
+    CARREL_TRY(MoveUp(directory->get(), entry, top, moved));
+  }
+  if (::unlinkat(top, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
   return SysFault(name, "rmdir");
+}
+
+// Never more than one level deep: a tree of any depth takes few descriptors and no stack.
+Result<void> EmptyDirectory(int top, dev_t device) {
+  for (uint64_t moved = 0;;) {
+    CARREL_ASSIGN(auto names, ListDir(top));
+    if (names.empty()) return {};
+    for (const std::string& name : names) {
+      if (::unlinkat(top, name.c_str(), 0) == 0 || errno == ENOENT) continue;
+      if (errno != EISDIR) return SysFault(name, "unlink");
+      CARREL_TRY(FlattenDirectory(top, name, device, moved));
+    }
+  }
 }
 
 bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
@@ -181,12 +205,14 @@ Result<std::vector<std::string>> ListDir(int dir) {
 }
 
 Result<void> RemoveTree(int dir, const std::string& name) {
+  if (::unlinkat(dir, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR) return SysFault(name, "unlink");
   struct stat info {};
-  if (::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-    if (errno == ENOENT) return {};
-    return SysFault(name, "stat");
-  }
-  return RemoveEntries(dir, name, info.st_dev);
+  CARREL_ASSIGN(UniqueFd top, OpenBeneath(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (::fstat(top.get(), &info) != 0) return SysFault(name, "fstat");
+  CARREL_TRY(EmptyDirectory(top.get(), info.st_dev));
+  if (::unlinkat(dir, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
+  return SysFault(name, "rmdir");
 }
 
 bool IsSafeComponent(std::string_view name) {

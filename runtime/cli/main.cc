@@ -1,8 +1,12 @@
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "job/utf8.h"
 
 namespace carrel {
 namespace {
@@ -37,12 +41,21 @@ bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
   }
 }
 
+// An error can quote what a hostile study or image is called.
 int PrintError(const Error& error) {
-  fprintf(stderr, "carrel: %s\n", error.ToString().c_str());
+  const std::string text = error.ToString();
+  std::string visible;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find('\n', start), text.size());
+    visible += (start == 0 ? "" : "\n") + MakeVisible(text.substr(start, end - start));
+    start = end + 1;
+  }
+  fprintf(stderr, "carrel: %s\n", visible.c_str());
   return static_cast<int>(error.kind);
 }
 
 int Main(int argc, char** argv) {
+  ::umask(022);  // modes are carrel's decision, not its caller's
   InitLog(getenv("CARREL_DEBUG") != nullptr);
   if (argc >= 2) {
     for (const Command& command : kCommands)

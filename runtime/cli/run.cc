@@ -28,6 +28,12 @@ class Progress {
   bool shown_ = false;
 };
 
+// ASCII whatever names the job met: no byte that a terminal could take for a command, and what is
+// not UTF-8 does not stop the answer.
+void PrintResult(const OrderedJson& result) {
+  printf("%s\n", result.dump(2, ' ', true, OrderedJson::error_handler_t::replace).c_str());
+}
+
 }  // namespace
 
 int RunCommand(int argc, char** argv) {
@@ -49,10 +55,10 @@ int RunCommand(int argc, char** argv) {
     const Error& error = outcome.error();
     const OrderedJson result = {{"state", error.kind == ErrorKind::kRefused ? "refused" : "error"},
                                 {"error", error.ToString()}};
-    printf("%s\n", result.dump(2).c_str());
+    PrintResult(result);
     return PrintError(error);
   }
-  printf("%s\n", outcome->result.dump(2).c_str());
+  PrintResult(outcome->result);
   return outcome->succeeded ? 0 : 1;
 }
 

@@ -127,10 +127,12 @@ JobMetadata MakeMetadata(const JobRecords& records, const Decision& decision, co
 
 }  // namespace
 
-bool JobRecords::succeeded() const {
+bool JobRecords::ended_well() const {
   return run.end.exit_code == 0 && !run.end.cancelled && !run.end.timed_out &&
-         collection.unmatched_patterns.empty() && collection.tampered.empty();
+         collection.tampered.empty();
 }
+
+bool JobRecords::succeeded() const { return ended_well() && collection.unmatched_patterns.empty(); }
 
 JobRequest ToRequest(const JobDefinition& job) {
   JobRequest request;
@@ -219,6 +221,25 @@ Result<JobPlaces> OpenPlaces(const HostConfig& host, const JobDefinition& job, i
   CARREL_ASSIGN(places.medium_workspace,
                 OpenOwned(host.medium_privacy, "workspaces/" + job.workspace, medium));
   return places;
+}
+
+Result<std::vector<UniqueFd>> ReserveRoom(const JobPlaces& places, int state_dir, int action_log) {
+  constexpr off_t kRecords = 4 << 20;  // manifest, metadata, the audit log's end
+  struct stat log {};
+  if (::fstat(action_log, &log) != 0) return SysFault("action log", "fstat");
+  std::vector<UniqueFd> room;
+  for (int directory : {places.high_workspace.get(), places.medium_workspace.get(), state_dir}) {
+    CARREL_ASSIGN(UniqueFd file, OpenBeneath(directory, ".", O_WRONLY | O_TMPFILE, 0600));
+    // The log is copied twice to a disk at most. A file system that cannot promise is asked no
+    // more than that.
+    if (::fallocate(file.get(), 0, 0, kRecords + 2 * log.st_size) != 0 && errno != EOPNOTSUPP) {
+      Error error = SysFault("records", "no room for the job's records beside its outputs");
+      error.hint = "Nothing was released. Make room on the disks of the workspaces and the state";
+      return error;
+    }
+    room.push_back(std::move(file));
+  }
+  return room;
 }
 
 CollectRequest MakeCollectRequest(const JobRecords& records, const Decision& decision,
@@ -357,7 +378,7 @@ Result<void> WriteRecords(const JobRecords& records, const Decision& decision, c
                                  .commit = job.commit,
                                  .timestamp_ns = records.run.ended_ns,
                                  .outputs = records.collection.outputs,
-                                 .complete = records.run.end.exit_code == 0,
+                                 .complete = records.ended_well(),
                                  .actions = std::nullopt,
                                  .files = medium};
   CARREL_TRY(UpdateManifest(places.medium_workspace, update));

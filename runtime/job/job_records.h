@@ -36,7 +36,8 @@ struct JobRecords {
   AuditSeal seal;
 
   bool oom_killed() const { return run.usage.oom_kills > 0; }
-  bool succeeded() const;
+  bool ended_well() const;  ///< the action itself: its exit, and what it did to code and inputs
+  bool succeeded() const;   ///< and it made what it declared
 };
 
 JobRequest ToRequest(const JobDefinition& job);
@@ -57,6 +58,11 @@ Result<std::string> FreeAuditId(const std::string& state_dir, const std::string&
 
 /// Makes and opens the directories of the job's workspace and logs, with owners and modes by level.
 Result<JobPlaces> OpenPlaces(const HostConfig& host, const JobDefinition& job, int64_t now_ns);
+
+/// Room on the disks of the workspaces and of carrel's state, held while outputs are copied and
+/// given back before the records are written: outputs on a full disk don't appear without them.
+/// kFault when there is none.
+Result<std::vector<UniqueFd>> ReserveRoom(const JobPlaces& places, int state_dir, int action_log);
 
 CollectRequest MakeCollectRequest(const JobRecords& records, const Decision& decision,
                                   int scratch_dir);

@@ -1,6 +1,7 @@
 #include "job/job_runner.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,29 @@
 namespace carrel {
 namespace {
 
+Result<void> RequireRoot() {
+  if (::geteuid() == 0) return {};
+  return Fault("host",
+               "carrel run must be started by root: it makes namespaces, mounts and cgroups",
+               "The action itself never runs as root");
+}
+
+// A signal that came while the workspace was prepared.
+bool CancelPending() {
+  sigset_t pending;
+  sigemptyset(&pending);
+  return ::sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+SandboxResult CancelledBeforeStart(int64_t now_ns) {
+  SandboxResult run;
+  run.started_ns = run.ended_ns = now_ns;
+  run.end.exit_code = 128 + SIGKILL;  // what the agent's readers know as cancelled
+  run.end.cancelled = true;
+  return run;
+}
+
 // One run of one job. Each step fills members that later steps read; their destructors undo them in
 // reverse order, whatever happens.
 class JobRunner {
@@ -37,6 +61,7 @@ class JobRunner {
     CARREL_TRY(Decode());
     CARREL_TRY(Decide());
     if (options_.dry_run) return DryRun();
+    CARREL_TRY(RequireRoot());
     CARREL_TRY(OpenAuditLog());
     auto done = RunDecided();
     if (!done) CloseAfter(done.error());
@@ -88,6 +113,8 @@ class JobRunner {
   // Step 3. A refusal is a result too: the log exists before the decision is looked at.
   Result<void> OpenAuditLog() {
     Step(3, "open the audit log");
+    // From here on there is something to clean up: a signal cancels, and does not end carrel.
+    CARREL_ASSIGN(signals_, BlockSignals());
     // Programs are pinned in the host's mount namespace, before this process has its own.
     if (decision_.allowed) CARREL_TRY(OpenBpfObjects(host().state));
     CARREL_TRY(EnterPrivateMounts());
@@ -230,6 +257,10 @@ class JobRunner {
                    std::to_string((MonotonicNs() - begin) / 1'000'000'000) + " s");
     };
     streams.signals_cancel = true;
+    if (CancelPending()) {
+      records_.run = CancelledBeforeStart(NowNs());
+      return log_->Append("cancelled", {{"before_start", true}});
+    }
     CARREL_ASSIGN(records_.run, RunSandbox(*run_, plan_, *log_, std::move(streams)));
     if (records_.run.end.failure) return *records_.run.end.failure;
     if (records_.run.counts.lost > 0)
@@ -243,6 +274,7 @@ class JobRunner {
     Step(11, "collect the outputs");
     CARREL_TRY(scratch_->Sync());
     CARREL_ASSIGN(records_.places, OpenPlaces(host(), job(), records_.run.ended_ns));
+    CARREL_ASSIGN(room_, ReserveRoom(records_.places, run_->directory.fd(), action_log_->fd()));
     if (!records_.run.end.cancelled) {
       CARREL_ASSIGN(const UniqueFd upper,
                     OpenBeneath(scratch_->fd(), "upper", O_RDONLY | O_DIRECTORY));
@@ -260,6 +292,7 @@ class JobRunner {
   // Step 12.
   Result<JobOutcome> Record() {
     Step(12, "write the records");
+    room_.clear();
     CARREL_TRY(log_->Append("end", EndRecord(records_)));
     CARREL_ASSIGN(records_.seal, log_->Finish(records_.run.counts));
     log_.reset();
@@ -293,6 +326,8 @@ class JobRunner {
   std::vector<WritableSpec> writable_;
   LaunchPlan plan_;
   std::optional<ActionLog> action_log_;
+  UniqueFd signals_;
+  std::vector<UniqueFd> room_;
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint64_t kLeastBytes = 16u << 20;
 constexpr uint32_t kBlockBytes = 4096;
+constexpr uint64_t kBytesPerInode = 8192;
 
 Result<UniqueFd> MakeImageFile(const std::string& directory, uint64_t bytes) {
   CARREL_ASSIGN(UniqueFd file, OpenPath(directory, O_RDWR | O_TMPFILE, 0600));
@@ -33,7 +34,7 @@ Result<void> Format(int file, uint64_t inodes) {
   const std::string name = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(file);
   CARREL_TRY(RunChecked({"mkfs.ext4", "-q", "-F", "-b", std::to_string(kBlockBytes), "-O",
                          "^has_journal", "-E", "lazy_itable_init=1,nodiscard,root_owner=0:0", "-m",
-                         "0", "-N", std::to_string(std::max<uint64_t>(inodes, 64)), name}));
+                         "0", "-N", std::to_string(inodes), name}));
   return {};
 }
 
@@ -78,7 +79,9 @@ Result<void> EnterPrivateMounts() {
 
 Result<Scratch> Scratch::Mount(const std::string& directory, const std::string& mount_point,
                                uint64_t bytes, uint64_t inodes) {
-  CARREL_ASSIGN(const UniqueFd file, MakeImageFile(directory, std::max(bytes, kLeastBytes)));
+  bytes = std::max(bytes, kLeastBytes);
+  inodes = std::clamp<uint64_t>(inodes, 64, bytes / kBytesPerInode);
+  CARREL_ASSIGN(const UniqueFd file, MakeImageFile(directory, bytes));
   CARREL_TRY(Format(file.get(), inodes));
   std::string device;
   CARREL_ASSIGN(const UniqueFd loop, AttachLoop(file.get(), device));

@@ -19,7 +19,7 @@ class Scratch {
  public:
   /// Makes the file in `directory` (where the space is taken from), formats it for `bytes` and
   /// `inodes` and mounts it at `mount_point`, an existing directory. Fewer than 16 MiB become
-  /// 16 MiB. Needs mkfs.ext4 and a loop device.
+  /// 16 MiB, and there is at most one inode for 8 KiB. Needs mkfs.ext4 and a loop device.
   static Result<Scratch> Mount(const std::string& directory, const std::string& mount_point,
                                uint64_t bytes, uint64_t inodes);
 

@@ -145,7 +145,8 @@ void KillAll(const std::string& path) {
 // wait can take long, and then it is said.
 Result<void> RemoveWhenEmpty(const std::string& path) {
   for (int waited_us = 0; waited_us < 10'000'000;) {
-    if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
+    // ENOTDIR: the name is one of the kernel's own files, and was never made.
+    if (::rmdir(path.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) return {};
     if (errno != EBUSY) return SysFault(path, "rmdir of the cgroup");
     KillAll(path);
     const int wait_us = waited_us < 2000 ? 100 : 5000;

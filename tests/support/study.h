@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,9 +31,13 @@ struct JobRun {
   std::string output;  ///< stdout
   std::string errors;  ///< stderr
   Json json;           ///< stdout, which must be one JSON document
-  Json results() const { return json.value("results", Json::object()); }
-  std::string status() const { return results().value("status_message", ""); }
-  std::string error() const { return json.value("error", ""); }
+  Json results() const { return Member(json, "results", Json::object()); }
+  std::string status() const { return Member(results(), "status_message", "").get<std::string>(); }
+  std::string error() const { return Member(json, "error", "").get<std::string>(); }
+
+  static Json Member(const Json& object, const char* name, Json other) {
+    return object.is_object() ? object.value(name, other) : other;
+  }
 };
 
 /// A carrel that runs in the background.
@@ -107,10 +114,48 @@ inline void WriteOciLayout(const std::string& layout, const std::string& rootfs)
   WriteFile(layout + "/oci-layout", R"({"imageLayoutVersion": "1.0.0"})");
 }
 
+/// A tmpfs of which the test decides how much is free.
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::string path) : path_(std::move(path)) {
+    std::filesystem::create_directories(path_);
+    EXPECT_EQ(::mount("tmpfs", path_.c_str(), "tmpfs", 0, "size=1g"), 0);
+    Places().insert(path_);
+  }
+  ~SmallDisk() {
+    EXPECT_EQ(::umount2(path_.c_str(), MNT_DETACH), 0);
+    Places().erase(path_);
+  }
+  /// Where such disks are mounted now.
+  static std::set<std::string>& Places() {
+    static std::set<std::string> places;
+    return places;
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+  uint64_t Used() const {
+    struct statvfs info {};
+    EXPECT_EQ(::statvfs(path_.c_str(), &info), 0);
+    return (info.f_blocks - info.f_bfree) * info.f_frsize;
+  }
+  void SetFree(uint64_t bytes) { Resize(Used() + bytes); }
+  void Resize(uint64_t bytes) {
+    const std::string options = "size=" + std::to_string(bytes / 1024 + 4) + "k";
+    EXPECT_EQ(::mount("tmpfs", path_.c_str(), "tmpfs", MS_REMOUNT, options.c_str()), 0);
+  }
+
+ private:
+  std::string path_;
+};
+
 class Study {
  public:
-  Study() {
+  enum class StateOn { kDisk, kSmallDisk };
+
+  explicit Study(StateOn place = StateOn::kDisk) {
     std::filesystem::create_directories(state());
+    if (place == StateOn::kSmallDisk) state_disk_.emplace(state());
     cgroup_parent_ = "carrel-test-" + std::to_string(::getpid());
     first_id_ = 1'000'000'000 + static_cast<uint32_t>(::getpid() % 1'000'000) * 16;
     MakeImage();
@@ -141,6 +186,7 @@ class Study {
     for (const std::string& directory : CgroupParents()) ::rmdir(directory.c_str());
   }
 
+  SmallDisk& state_disk() { return *state_disk_; }
   const std::string& path() const { return dir_.path(); }
   std::string state() const { return dir_ / "state"; }
   std::string repository() const { return dir_ / "repos/study"; }
@@ -239,10 +285,10 @@ class Study {
     environment.push_back(nullptr);
     const pid_t pid = ::fork();
     if (pid == 0) {
-      if (before_exec) before_exec();
       const int flags = O_WRONLY | O_CREAT | O_TRUNC;
       ::dup2(::open((name + ".out").c_str(), flags, 0600), 1);
       ::dup2(::open((name + ".err").c_str(), flags, 0600), 2);
+      if (before_exec) before_exec();
       ::execve(raw[0], raw.data(), environment.data());
       ::_exit(125);
     }
@@ -310,6 +356,7 @@ class Study {
   }
 
   TempDir dir_;
+  std::optional<SmallDisk> state_disk_;
   std::string cgroup_parent_;
   uint32_t first_id_ = 0;
   Json config_;

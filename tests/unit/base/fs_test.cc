@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/digest.h"
 #include "base/subprocess.h"
@@ -53,6 +54,26 @@ TEST_F(FsTest, RemoveTreeDoesNotFollowLinks) {
   ASSERT_EQ(::symlinkat(path_.c_str(), MakeDirsBeneath(dir_.get(), "a/b", 0755)->get(), "up"), 0);
   ASSERT_TRUE(RemoveTree(dir_.get(), "a").has_value());
   EXPECT_EQ(*ReadFile(path_ + "/keep"), "x");
+}
+
+TEST_F(FsTest, RemoveTreeOfAnyDepthAndWidth) {
+  // Deeper than there may be descriptors, with the names that the removal itself uses.
+  UniqueFd current = *MakeDirsBeneath(dir_.get(), "a/.removed-1/x", 0755);
+  ASSERT_TRUE(WriteFileAtomic(dir_.get(), "a.txt", "x", 0644).has_value());
+  ASSERT_TRUE(MakeDirsBeneath(dir_.get(), "a/.removed-2/full", 0755).has_value());
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_TRUE(OpenBeneath(current.get(), "file", O_WRONLY | O_CREAT, 0644).has_value());
+    current = *MakeDirsBeneath(current.get(), "deep", 0700);
+  }
+  current.reset();
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit few = {64, limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  auto removed = RemoveTree(dir_.get(), "a");
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_TRUE(removed.has_value()) << removed.error().ToString();
+  EXPECT_EQ(ListDir(dir_.get())->size(), 1u);
 }
 
 TEST(Names, SafeComponents) {
