@@ -69,9 +69,10 @@ Result<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv,
   bp::async_pipe in(context);
   bp::environment environment;
   environment.clear();
-  environment["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin";
-  environment["LC_ALL"] = "C.UTF-8";
-  for (const auto& [name, value] : options.environment) environment[name] = value;
+  // set, not []: Boost 1.74's look-up reads past the end of shorter entries.
+  environment.set("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+  environment.set("LC_ALL", "C.UTF-8");
+  for (const auto& [name, value] : options.environment) environment.set(name, value);
 
   auto start = [&](auto&& output) {
     return bp::child(program, bp::args(std::vector<std::string>(argv.begin() + 1, argv.end())),

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 namespace carrel {
 namespace {
 
@@ -135,6 +137,73 @@ TEST(SqlDeclaration, NoneIsRefusedWithWhatToDo) {
   EXPECT_NE(refused.error().hint.find("PatientsWithTypeOneDissent"), std::string::npos);
   EXPECT_EQ(DialectOf("sqlite"), SqlDialect::kSqlite);
   EXPECT_EQ(DialectOf("mssql"), SqlDialect::kMssql);
+}
+
+// Pieces in any order: never a crash (the sanitizers watch), no reference without FROM or JOIN
+// before the name, no explicit declaration without a comment.
+TEST(SqlDeclaration, GeneratedTexts) {
+  const std::vector<std::string> pieces = {"PatientsWithTypeOneDissent",
+                                           "AllowedPatientsWithTypeOneDissent",
+                                           "FROM",
+                                           "JOIN",
+                                           "SELECT",
+                                           "WITH",
+                                           "AS",
+                                           "(",
+                                           ")",
+                                           ",",
+                                           ".",
+                                           ";",
+                                           "'",
+                                           "\"",
+                                           "[",
+                                           "]",
+                                           "`",
+                                           "--",
+                                           "/*",
+                                           "*/",
+                                           "\n",
+                                           "\r\n",
+                                           " ",
+                                           "x",
+                                           "$$",
+                                           "$a$",
+                                           "E'",
+                                           "\\",
+                                           "#",
+                                           "\xc2\xa0",
+                                           "1",
+                                           "DISTINCT"};
+  std::mt19937 random(2026);
+  std::map<Declaration, int> seen;
+  int unreadable = 0;
+  for (int round = 0; round < 30000; ++round) {
+    std::string sql;
+    for (size_t i = 1 + random() % 12; i > 0; --i)
+      sql += pieces[random() % pieces.size()] + (random() % 2 == 0 ? " " : "");
+    for (SqlDialect dialect : kAll) {
+      auto declaration = ReadDeclaration(sql, dialect);
+      if (!declaration) {
+        ++unreadable;
+        continue;
+      }
+      ++seen[*declaration];
+      if (*declaration == Declaration::kRefersToTable) {
+        const size_t at = sql.find("PatientsWithTypeOneDissent");
+        ASSERT_NE(at, std::string::npos) << sql;
+        EXPECT_TRUE(sql.find("FROM") < at || sql.find("JOIN") < at ||
+                    sql.find("PatientsWithTypeOneDissent", at + 1) != std::string::npos)
+            << sql;
+      }
+      if (*declaration == Declaration::kExplicitlyAllowed) {
+        EXPECT_TRUE(sql.find("--") != std::string::npos || sql.find("/*") != std::string::npos)
+            << sql;
+      }
+    }
+  }
+  EXPECT_GT(seen[Declaration::kRefersToTable], 50);
+  EXPECT_GT(seen[Declaration::kExplicitlyAllowed], 50);
+  EXPECT_GT(unreadable, 1000);
 }
 
 }  // namespace
