@@ -108,14 +108,14 @@ TEST(RunInput, OutputSpecAndCommit) {
   cases.push_back(Set("commit", std::string(40, 'f')));
   cases.push_back(Set("repo_url", study.path() + "/repos/none"));
   cases.push_back(Set("input_job_ids", {"no-such-job"}, "no-such-job"));
-  cases.push_back(Set("inputs", {"output/missing.csv"}, "output/missing.csv"));
+  cases.push_back(Set("inputs", {"output/missing.csv"}, "/inputs/0"));
   cases.push_back(Set("image", "python:v1", "python:v1"));
   cases.push_back(Set("image_sha", "sha256:" + std::string(64, '0')));
   Check(study, kBad, cases);
   std::filesystem::create_directories(study.path() + "/elsewhere");
   Check(study, kRefusal,
         {Set("repo_url", study.path() + "/elsewhere", "elsewhere"),
-         Set("repo_url", study.path() + "/repos/../elsewhere", "elsewhere"),
+         Set("repo_url", study.path() + "/repos/../elsewhere", "/repo_url"),
          Set("repo_url", "https://example.org/study", "example.org")});
 }
 
@@ -212,8 +212,11 @@ TEST(RunInput, HostsThatCannotRunJobs) {
   study.before_exec = [] { Forbid(SYS_bpf); };
   ExpectError(study, study.Run(job), kHost, "BPF");
 
-  study.before_exec = [] { Forbid(SYS_clone3); };
-  ExpectError(study, study.Run(job), kHost, "clone3");
+  study.before_exec = [] { Forbid(SYS_pivot_root); };
+  ExpectError(study, study.Run(job), kHost, "pivot_root");
+
+  study.before_exec = [] { Forbid(SYS_landlock_restrict_self); };
+  ExpectError(study, study.Run(job), kHost, "landlock");
 
   study.before_exec = [] { Forbid(SYS_mount); };
   ExpectError(study, study.Run(job), kHost, "mount");

@@ -322,6 +322,10 @@ long RunStep(Context& context, const Operation& operation) {
 
 void Execute(const Program& program) {
   Context context = {program};
+  // From here on a parent that dies is seen: by the signal until ids change, by the end of the
+  // socket (of which the child must not hold the other end) when it waits and after they did.
+  Call(SYS_close, program.parent_fd);
+  Call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
   for (; context.index < program.count; ++context.index) {
     long result = RunStep(context, program.operations[context.index]);
     if (result >= 0) continue;

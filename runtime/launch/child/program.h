@@ -55,6 +55,7 @@ struct Program {
   const Operation* operations;
   size_t count;
   int sync_fd;    // SOCK_SEQPACKET, close-on-exec, above 9
+  int parent_fd;  // the parent's end of it: closed first, or its death would never be seen
   int report_fd;  // becomes descriptor 3 of the init; above 9
   int stdio[3];   // become 0, 1, 2; above 9
   char** argv;    // of the init
