@@ -8,17 +8,16 @@ foreach(target vm_tests vm_start_times)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(${target} PRIVATE carrel_base)
   target_compile_definitions(${target} PRIVATE CARREL_BINARY="$<TARGET_FILE:carrel>"
-    CARREL_PAYLOADS="${payload_dir}")
+    CARREL_PAYLOADS="${payload_dir}" CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_dependencies(${target} carrel)
 endforeach()
 target_link_libraries(vm_tests PRIVATE GTest::gtest_main GTest::gmock)
 
 set(vm_image ${CMAKE_BINARY_DIR}/vm)
 set(vm_programs tests/vm_tests)
-foreach(name integration_audit_source_test)
-  if(TARGET ${name})
-    list(APPEND vm_programs tests/${name})
-  endif()
+foreach(name integration_audit_source_test escape_surface_test)
+  list(APPEND vm_programs tests/${name})
+  add_dependencies(vm_tests ${name})
 endforeach()
 
 # The image is made once for a kernel package; the machine then boots in seconds.
