@@ -23,7 +23,8 @@ std::string StateOf(const PGresult* result) {
 // By the class of the SQLSTATE (PostgreSQL's manual, appendix A).
 Exit ExitFor(const std::string& state) {
   const std::string_view kind = std::string_view(state).substr(0, 2);
-  if (state == "42501") return Exit::kPermission;
+  // Not granted; a change in the read-only transaction.
+  if (state == "42501" || state == "25006") return Exit::kPermission;
   if (state == "57014") return Exit::kTooSlow;  // cancelled, as by statement_timeout
   if (kind == "54") return Exit::kTooComplex;
   // Connection, transaction rollback, resources, operator intervention; none: the link broke.
