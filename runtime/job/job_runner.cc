@@ -130,6 +130,10 @@ class JobRunner {
   // Step 4.
   Result<void> ResolveImage() {
     Step(4, "resolve the image " + job().image);
+    // Opening a store makes it, and a dry run makes nothing.
+    if (options_.dry_run && ::access((host().state + "/images").c_str(), F_OK) != 0)
+      return BadInput("/image", "there is no image " + job().image + " under " + host().state,
+                      "Import or build it with `carrel image`");
     CARREL_ASSIGN(const ImageStore store, ImageStore::Open(host().state));
     CARREL_ASSIGN(image_, store.Resolve(job().image));
     for (const std::string& wanted : {job().image_sha, decision_.image_digest})
