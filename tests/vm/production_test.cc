@@ -285,13 +285,14 @@ TEST_F(Production, SweepKillsWhatIsLeft) {
 
 // "cpu" is not there just because "cpuset" is.
 TEST_F(Production, ControllersAreToldApartByTheirWholeName) {
-  ASSERT_EQ(Exec({"/bin/true"}).exit_code, 0);
+  const pid_t pid = StartSleep("holds-the-parent");
   WriteFile(kCgroups + "/cgroup.subtree_control", "+cpuset");
   const std::string control = kCgroups + "/carrel/cgroup.subtree_control";
   WriteFile(control, "+cpuset -cpu");
   ASSERT_EQ(Text(control), "cpuset io memory pids\n");
   EXPECT_EQ(Exec({"/bin/true"}).exit_code, 0);
   EXPECT_EQ(Text(control), "cpuset cpu io memory pids\n");
+  EXPECT_EQ(End(pid, SIGTERM), 143);
 }
 
 }  // namespace
