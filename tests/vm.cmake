@@ -22,7 +22,7 @@ endforeach()
 
 # The image is made once for a kernel package; the machine then boots in seconds.
 add_test(NAME vm.image COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/vm/make_image ${vm_image})
-set_tests_properties(vm.image PROPERTIES LABELS vm TIMEOUT 240 FIXTURES_SETUP vm_image)
+set_tests_properties(vm.image PROPERTIES LABELS vm TIMEOUT 600 FIXTURES_SETUP vm_image)
 add_test(NAME vm.debian12 COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/vm/run
   ${vm_image} ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${vm_programs})
-set_tests_properties(vm.debian12 PROPERTIES LABELS vm TIMEOUT 240 FIXTURES_REQUIRED vm_image)
+set_tests_properties(vm.debian12 PROPERTIES LABELS vm TIMEOUT 600 FIXTURES_REQUIRED vm_image)
