@@ -61,8 +61,8 @@ struct PublicLog {
 };
 
 /// Reads and checks the log in `directory` (`<state>/public`, or a copy of it): content against
-/// root, head against signature. An error says what does not hold. Keys are looked for in
-/// `<state>/keys`, then beside the log.
+/// root, head against signature. An error says what does not hold. The key must be in
+/// `<state>/keys`: one that came with the log would prove nothing.
 Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string& directory);
 
 /// The index of the last record of `job`.

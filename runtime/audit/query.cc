@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "audit/render.h"
+
 namespace carrel {
 namespace {
 
@@ -25,6 +27,12 @@ bool PathMatches(const AuditEvent& event, const std::string& prefix) {
   });
 }
 
+bool AddressMatches(const AuditEvent& event, const std::string& prefix) {
+  return std::any_of(event.data.begin(), event.data.end(), [&](const Datum& datum) {
+    return datum.kind == kDataSockaddr && SocketAddress(datum.bytes).starts_with(prefix);
+  });
+}
+
 bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& filter) {
   if (event.kind != EventKind::kCall && filter.wants_calls_only()) return false;
   if (filter.denied && (event.flags & kCallDenied) == 0) return false;
@@ -40,6 +48,9 @@ bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& f
         *filter.pid != task.tgid && *filter.pid != task.tid)
       return false;
   }
+  if (filter.result && event.result != *filter.result) return false;
+  if (filter.error && ErrorOf(event) != *filter.error) return false;
+  if (filter.address && !AddressMatches(event, *filter.address)) return false;
   if (filter.comm && event.task.comm != *filter.comm) return false;
   if (filter.path && !PathMatches(event, *filter.path)) return false;
   if (filter.since_ns && log.RealTime(event.time_ns) < *filter.since_ns) return false;

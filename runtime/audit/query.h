@@ -11,17 +11,22 @@
 namespace carrel {
 
 struct EventFilter {
-  std::vector<uint32_t> syscalls;   ///< x86-64 numbers; empty: any
-  std::optional<std::string> path;  ///< a path (claimed or real) or an address starts so
-  std::optional<uint32_t> pid;      ///< process or thread, inside or outside
-  std::optional<std::string> comm;  ///< exactly
-  std::optional<int64_t> since_ns;  ///< nanoseconds since the epoch
+  std::vector<uint32_t> syscalls;      ///< x86-64 numbers; empty: any
+  std::optional<std::string> path;     ///< a path, claimed or real, begins so
+  std::optional<uint32_t> pid;         ///< process or thread, inside or outside
+  std::optional<std::string> comm;     ///< exactly
+  std::optional<std::string> address;  ///< a socket address ("inet:127.0.0.1:5432") begins so
+  std::optional<std::string> error;    ///< the call failed so ("ENOENT")
+  std::optional<int64_t> result;       ///< the call returned this
+  std::optional<int64_t> since_ns;     ///< nanoseconds since the epoch
   std::optional<int64_t> until_ns;
   bool denied = false;      ///< only what the filter refused
   bool errors = false;      ///< only calls that failed
   bool calls_only = false;  ///< no lifecycle rows; the above imply it
 
-  bool wants_calls_only() const { return calls_only || denied || errors || !syscalls.empty(); }
+  bool wants_calls_only() const {
+    return calls_only || denied || errors || address || error || result || !syscalls.empty();
+  }
 };
 
 /// Calls `visit` for each event that the filter lets through, in the order of the log. Blocks that

@@ -232,6 +232,52 @@ OrderedJson EventJson(const AuditEvent& event, const LogReader& log) {
   return out;
 }
 
+const char* EventCsvHead() {
+  return "time,kind,pid,tid,comm,syscall,arg0,arg1,arg2,arg3,arg4,arg5,ret,error,denied,"
+         "duration_ns,path,file,address";
+}
+
+std::string EventCsv(const AuditEvent& event, const LogReader& log) {
+  std::string line;
+  auto field = [&](std::string_view text) {
+    std::string shown = Printable(text);
+    // A spreadsheet must not take a file's name for a formula.
+    if (!shown.empty() && std::string_view("=+-@").find(shown[0]) != std::string_view::npos)
+      shown.insert(0, "'");
+    if (!line.empty()) line += ',';
+    if (shown.find_first_of(",\"") == std::string::npos) {
+      line += shown;
+      return;
+    }
+    line += '"';
+    for (char c : shown) line += c == '"' ? std::string("\"\"") : std::string(1, c);
+    line += '"';
+  };
+  auto number = [&](auto value) { line += ',' + std::to_string(value); };
+  const bool call = event.kind == EventKind::kCall;
+  field(Rfc3339(log.RealTime(event.time_ns)));
+  field(KindName(event.kind));
+  number(event.task.inner_tgid);
+  number(event.task.inner_tid);
+  field(event.task.comm);
+  field(call ? SyscallName(event.nr, (event.flags & kCallCompat) != 0) : "");
+  for (uint64_t arg : event.args) call ? number(arg) : field("");
+  call && (event.flags & kCallNoReturn) == 0 ? number(event.result) : field("");
+  field(ErrorOf(event));
+  field(call && (event.flags & kCallDenied) != 0 ? "1" : "0");
+  call ? number(event.duration_ns) : field("");
+  std::string path, address;
+  for (const Datum& datum : event.data) {
+    if (datum.kind == kDataSockaddr) address = SocketAddress(datum.bytes);
+    if ((datum.kind == kDataString || datum.kind == kDataFilename) && path.empty())
+      path = datum.bytes;
+  }
+  field(path);
+  field(event.has_file ? event.file.path : "");
+  field(address);
+  return line;
+}
+
 std::string EventLine(const AuditEvent& event, const LogReader& log) {
   std::string line = Rfc3339(log.RealTime(event.time_ns)).substr(11, 15);
   if (event.kind == EventKind::kRecord) return line + "  " + Printable(event.record);

@@ -29,6 +29,10 @@ std::string ErrorOf(const AuditEvent& event);
 /// `host_pid`, `host_tid`, `comm`.
 OrderedJson EventJson(const AuditEvent& event, const LogReader& log);
 
+/// A row of comma-separated values (RFC 4180), and the head with their names.
+const char* EventCsvHead();
+std::string EventCsv(const AuditEvent& event, const LogReader& log);
+
 /// One line in the manner of strace.
 std::string EventLine(const AuditEvent& event, const LogReader& log);
 

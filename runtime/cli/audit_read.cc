@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "audit/bpf_objects.h"
+#include "audit/public_log.h"
 #include "audit/render.h"
 #include "audit/summary.h"
 #include "audit/verify.h"
@@ -25,11 +26,6 @@ Result<std::vector<std::string>> JobsWithLogs(const std::string& state) {
   for (const std::string& name : names)
     if (name.ends_with(kSuffix)) jobs.push_back(name.substr(0, name.size() - kSuffix.size()));
   return jobs;
-}
-
-void PrintJson(const OrderedJson& object) {
-  // ASCII only: nothing in it can act on a terminal.
-  puts(object.dump(-1, ' ', true, OrderedJson::error_handler_t::replace).c_str());
 }
 
 // Cuts to a screen's width, by bytes: what is cut is text of the job.
@@ -114,7 +110,36 @@ OrderedJson VerdictJson(const LogVerdict& verdict, const std::string& job) {
   return out;
 }
 
+int VerifyPublic(const AuditOptions& options) {
+  auto log = ReadPublicLog(options.state, options.public_dir);
+  if (!log) {
+    printf("%s: altered: %s\n", Printable(options.public_dir).c_str(),
+           Printable(log.error().ToString()).c_str());
+    return 1;
+  }
+  printf("%s: whole, %zu records under root %s\n", Printable(options.public_dir).c_str(),
+         log->records.size(), HexOf(log->head.frontier.Root()).c_str());
+  return 0;
+}
+
+// A log that is whole by itself, but not the one whose seal was published, was swapped.
+void CompareWithPublic(const std::string& state, const std::string& job, LogVerdict& verdict) {
+  if (verdict.finding != LogFinding::kWhole) return;
+  auto log = ReadPublicLog(state, state + "/public");
+  if (!log) return;  // `verify --public` says what is wrong with it
+  auto index = FindPublicRecord(*log, job);
+  if (!index) return;
+  auto record = ParseJson(log->records[*index], "public record");
+  if (!record || record->value("seal", std::string()) == verdict.head) return;
+  verdict.finding = LogFinding::kAltered;
+  verdict.why = "the public record carries another seal: this is not the log that was published";
+}
+
 }  // namespace
+
+void PrintJson(const OrderedJson& object) {
+  puts(object.dump(-1, ' ', true, OrderedJson::error_handler_t::replace).c_str());
+}
 
 int AuditList(const AuditOptions& options) {
   auto jobs = JobsWithLogs(options.state);
@@ -159,8 +184,11 @@ int AuditQuery(const AuditOptions& options) {
   if (!filter) return PrintError(filter.error());
   auto log = LogReader::Open(options.LogPath());
   if (!log) return PrintError(log.error());
+  if (options.csv) puts(EventCsvHead());
   auto done = ForEachEvent(*log, *filter, [&](const AuditEvent& event) {
-    if (options.json)
+    if (options.csv)
+      puts(EventCsv(event, *log).c_str());
+    else if (options.json)
       PrintJson(EventJson(event, *log));
     else
       puts(EventLine(event, *log).c_str());
@@ -224,6 +252,7 @@ int AuditStats(const AuditOptions& options) {
 }
 
 int AuditVerify(const AuditOptions& options) {
+  if (!options.public_dir.empty()) return VerifyPublic(options);
   std::vector<std::string> jobs{options.job};
   if (options.all) {
     auto all = JobsWithLogs(options.state);
@@ -238,6 +267,7 @@ int AuditVerify(const AuditOptions& options) {
     one.job = job;
     auto verdict = VerifyLog(options.state, one.LogPath(), job);
     if (!verdict) return PrintError(verdict.error());
+    CompareWithPublic(options.state, job, *verdict);
     if (verdict->finding != LogFinding::kWhole) status = 1;
     if (options.json) {
       PrintJson(VerdictJson(*verdict, job));

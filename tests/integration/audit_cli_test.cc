@@ -1,0 +1,160 @@
+// carrel audit on what carrel exec did.
+#include <sys/mount.h>
+
+#include "support/carrel.h"
+
+namespace carrel::testing_support {
+namespace {
+
+class AuditCli : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir;
+    ASSERT_EQ(::mkdir((*dir_ / "root").c_str(), 0755), 0);
+    auto copied = RunSubprocess({"cp", Payload("audit_calls"), *dir_ / "root/tool"});
+    ASSERT_EQ(copied->exit_code, 0);
+    Exec("a", {"files", "/tool"});
+    Exec("b", {"getppid", "20"});
+  }
+  static void TearDownTestSuite() {
+    RunCarrel({"audit", "unload", "--state", *dir_ / "state"});
+    ::umount2((*dir_ / "state/bpf").c_str(), MNT_DETACH);
+    delete dir_;
+  }
+  static void Exec(const std::string& id, std::vector<std::string> args) {
+    std::vector<std::string> all = {
+        "exec", "--state", *dir_ / "state", "--id", id, "--rootfs", *dir_ / "root", "--", "/tool"};
+    all.insert(all.end(), args.begin(), args.end());
+    auto result = RunCarrel(all);
+    ASSERT_EQ(result.exit_code, 0) << result.errors;
+  }
+  static SubprocessResult Audit(std::vector<std::string> args) {
+    args.insert(args.begin(), "audit");
+    args.push_back("--state");
+    args.push_back(*dir_ / "state");
+    return RunCarrel(args);
+  }
+  static std::vector<Json> Lines(const std::string& text) {
+    std::vector<Json> lines;
+    for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1)
+      lines.push_back(Json::parse(text.substr(at, end - at)));
+    return lines;
+  }
+  static TempDir* dir_;
+};
+TempDir* AuditCli::dir_ = nullptr;
+
+TEST_F(AuditCli, QueryGivesTheOpenedFileAndTheClaim) {
+  auto result = Audit({"query", "--job", "a", "--json", "--path", "/tool", "--syscall", "openat"});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  auto lines = Lines(result.output);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["syscall"], "openat");
+  EXPECT_EQ(lines[0]["path"], "/tool");
+  EXPECT_EQ(lines[0]["file"]["path"], "/tool");
+  struct stat info {};
+  ASSERT_EQ(::stat((*dir_ / "root/tool").c_str(), &info), 0);
+  EXPECT_EQ(lines[0]["file"]["inode"], info.st_ino);
+  EXPECT_EQ(lines[0]["args"].size(), 6u);
+  EXPECT_EQ(lines[0]["denied"], false);
+  EXPECT_GT(lines[0]["host_pid"], lines[0]["pid"]);
+}
+
+TEST_F(AuditCli, QueryByErrorAddressAndLength) {
+  auto lines = Lines(Audit({"query", "a", "--json", "--error", "ENAMETOOLONG"}).output);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["truncated"], true);
+  lines = Lines(Audit({"query", "a", "--json", "--address", "unix:/nowhere"}).output);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["address"], "unix:/nowhere/socket");
+  EXPECT_EQ(lines[0]["syscall"], "connect");
+}
+
+TEST_F(AuditCli, NamesOfTasksFollowPrctl) {
+  auto lines = Lines(Audit({"query", "a", "--json", "--syscall", "getsid"}).output);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["comm"], "renamed");
+}
+
+TEST_F(AuditCli, TextAndCsvEscapeControls) {
+  for (const char* form : {"--csv", "--errors"}) {
+    auto result = Audit({"query", "a", form});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(result.output.find('\033'), std::string::npos);
+    EXPECT_NE(result.output.find("\\x1b[31mred"), std::string::npos);
+  }
+}
+
+TEST_F(AuditCli, StatsCount) {
+  auto lines = Lines(Audit({"stats", "--job", "b", "--json"}).output);
+  ASSERT_FALSE(lines.empty());
+  EXPECT_EQ(lines[0]["syscall"], "getppid");
+  EXPECT_EQ(lines[0]["count"], 20u);
+  EXPECT_EQ(lines[0]["errors"], 0u);
+  EXPECT_TRUE(lines[0]["time"].is_number());
+}
+
+TEST_F(AuditCli, ShowFitsTheScreen) {
+  auto result = Audit({"show", "a"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.output.find("Processes"), std::string::npos);
+  EXPECT_NE(result.output.find("/tool files /tool"), std::string::npos);
+  EXPECT_EQ(result.output.find('\033'), std::string::npos);
+  for (size_t at = 0, end; (end = result.output.find('\n', at)) != std::string::npos; at = end + 1)
+    EXPECT_LE(end - at, 80u) << result.output.substr(at, end - at);
+}
+
+TEST_F(AuditCli, VerifySaysWholeAndAltered) {
+  auto good = Audit({"verify", "a"});
+  EXPECT_EQ(good.exit_code, 0) << good.output;
+  const std::string path = *dir_ / "state/audit/a.carrel-log";
+  const std::string log = *ReadFile(path);
+  std::string bad = log;
+  bad[bad.size() / 2] ^= 4;
+  WriteFile(path, bad);
+  auto altered = Audit({"verify", "a"});
+  EXPECT_EQ(altered.exit_code, 1);
+  EXPECT_NE(altered.output.find("altered"), std::string::npos);
+  WriteFile(path, log.substr(0, log.size() - 1));
+  EXPECT_NE(Audit({"verify", "a"}).output.find("truncated"), std::string::npos);
+  WriteFile(path, log);
+  EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 0);
+}
+
+TEST_F(AuditCli, DiffAndProfile) {
+  EXPECT_EQ(Audit({"diff", "a", "a"}).exit_code, 0);
+  auto lines = Lines(Audit({"diff", "a", "b", "--json"}).output);
+  bool found = false;
+  for (const Json& line : lines)
+    found |= line["kind"] == "syscall" && line["name"] == "getppid" && line["before"] == 0u &&
+             line["after"] == 20u;
+  EXPECT_TRUE(found);
+  auto profile = Json::parse(Audit({"profile", "a", "b"}).output);
+  auto names = profile["syscalls"][0]["names"].get<std::set<std::string>>();
+  EXPECT_TRUE(names.contains("getppid"));
+  EXPECT_TRUE(names.contains("openat"));
+  EXPECT_FALSE(names.contains("mount"));
+  WriteFile(*dir_ / "p.json",
+            R"({"syscalls":[{"names":["getppid","mount"],"action":"SCMP_ACT_ALLOW"}]})");
+  auto against = Json::parse(Audit({"profile", "b", "--against", *dir_ / "p.json"}).output);
+  EXPECT_EQ(against["excess"], Json::array({"mount"}));
+}
+
+TEST_F(AuditCli, ExportsAreWellFormed) {
+  auto chrome = Json::parse(Audit({"export", "b", "--format", "chrome"}).output);
+  EXPECT_GT(chrome.size(), 20u);
+  EXPECT_EQ(chrome.back()["ph"], "i");
+  EXPECT_FALSE(Lines(Audit({"export", "b"}).output).empty());
+  EXPECT_NE(Audit({"export", "b", "--format", "summary"}).output.find("getppid"),
+            std::string::npos);
+}
+
+TEST_F(AuditCli, BadRequestsAreRefused) {
+  EXPECT_EQ(Audit({"query", "a", "--syscall", "no_such"}).exit_code, 2);
+  EXPECT_EQ(Audit({"show", "nobody"}).exit_code, 2);
+  EXPECT_EQ(Audit({"show", "../a"}).exit_code, 2);
+  EXPECT_EQ(Audit({"show"}).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace carrel::testing_support
