@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "image/image_store.h"
 #include "job/sandbox.h"
+#include "launch/host_facts.h"
 
 namespace carrel {
 namespace {
@@ -147,18 +148,24 @@ Result<int> Report(const SandboxResult& result, const LaunchRequest& request) {
   return end.exit_code;
 }
 
+// The plan as it would be, with the first id of the range; nothing is made, root is not needed.
+Result<int> DryRun(const SandboxHost& host, LaunchRequest request) {
+  CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
+  request.host_uid = request.host_gid = host.first_id;
+  CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, facts, host.state_dir));
+  printf("%s\n", plan.ToJson().dump(2).c_str());
+  return 0;
+}
+
 Result<int> Exec(const ExecOptions& options) {
   CARREL_ASSIGN(LaunchRequest request, MakeRequest(options));
   // No configuration here: the ids are the default range of the configuration.
   const SandboxHost host{options.state, "carrel", 1879048192u, 4096};
+  if (options.dry_run) return DryRun(host, std::move(request));
   CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
   CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, run.facts, host.state_dir));
-  if (options.dry_run) {
-    printf("%s\n", plan.ToJson().dump(2).c_str());
-    return 0;
-  }
   CARREL_ASSIGN(auto log, AuditLog::Create(host.state_dir, request.id));
   CARREL_TRY(log->Append("exec", {{"argv", request.argv},
                                   {"rootfs", request.rootfs},

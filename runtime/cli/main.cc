@@ -1,3 +1,5 @@
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -54,8 +56,20 @@ int PrintError(const Error& error) {
   return static_cast<int>(error.kind);
 }
 
+// What a caller may have left odd is put right before anything is opened: a closed standard stream
+// (a file of ours would become the action's stdout), an ignored SIGCHLD (nobody could be waited
+// for), a umask that hides carrel's directories from the action or opens them to everybody.
+bool NormalizeCaller() {
+  for (int fd = 0; fd < 3; ++fd)
+    if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+      return false;
+  ::signal(SIGCHLD, SIG_DFL);
+  ::umask(0022);
+  return true;
+}
+
 int Main(int argc, char** argv) {
-  ::umask(022);  // modes are carrel's decision, not its caller's
+  if (!NormalizeCaller()) return static_cast<int>(ErrorKind::kFault);
   InitLog(getenv("CARREL_DEBUG") != nullptr);
   if (argc >= 2) {
     for (const Command& command : kCommands)

@@ -122,7 +122,9 @@ class SupervisorLoop {
     signalfd_siginfo info{};
     if (::read(signal_fd_, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return;
     const int number = static_cast<int>(info.ssi_signo);
-    if (!request_.signals_cancel) {
+    if (init_ended_) {  // only output that nobody reads is left: it is given up
+      for (OutputStream& output : request_.outputs) output.source.reset();
+    } else if (!request_.signals_cancel) {
       Signal(number);
     } else if (end_.cancelled) {
       Signal(SIGKILL);  // asked twice

@@ -113,6 +113,7 @@ struct StartOptions {
   std::function<void()> before;  ///< in the new process, after its streams are set, before exec
   int in = -1, out = -1, err = -1;
   std::vector<std::string> environment;  ///< the whole of it, "NAME=value"
+  std::string binary = CARREL_BINARY;
 };
 
 class Jail {
@@ -150,7 +151,7 @@ class Jail {
 
   Process StartCarrel(const std::vector<std::string>& options, const StartOptions& start = {}) {
     const std::string name = directory_ / ("run" + std::to_string(++runs_));
-    std::vector<std::string> words = {CARREL_BINARY};
+    std::vector<std::string> words = {start.binary};
     words.insert(words.end(), options.begin(), options.end());
     std::vector<char*> argv, environment;
     for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));

@@ -119,6 +119,12 @@ long Hostname(Context& context, const char* name) {
 
 long Rlimit(Context& context, const Operation& operation) {
   rlimit64 limit = {operation.number2, operation.number2};
+  long result = Do(context, SYS_prlimit64, 0, operation.number, &limit, nullptr);
+  if (result != -EPERM) return result;
+  // The caller's own limit is lower, and to raise it would take CAP_SYS_RESOURCE: it stays.
+  result = Do(context, SYS_prlimit64, 0, operation.number, nullptr, &limit);
+  if (result < 0 || limit.rlim_max > operation.number2) return result < 0 ? result : -EPERM;
+  limit.rlim_cur = limit.rlim_max;
   return Do(context, SYS_prlimit64, 0, operation.number, &limit, nullptr);
 }
 
@@ -257,6 +263,8 @@ long Streams(Context& context) {
   if (long result = ResetSignals(context); result < 0) return result;
   if (long result = Do(context, SYS_setsid); result < 0) return result;
   Call(SYS_umask, 0022);
+  // A caller without address randomisation, or of another personality, keeps that to itself.
+  if (long result = Do(context, SYS_personality, 0); result < 0) return result;
   for (int i = 0; i < 3; ++i)
     if (long result = Do(context, SYS_dup3, context.program.stdio[i], i, 0); result < 0)
       return result;

@@ -109,13 +109,6 @@ static void probe_rlimits(void) {
     snprintf(name, sizeof name, "rlimit-%s-raise", limits[i].name);
     barred(name, setrlimit(limits[i].resource, &limit) == -1, "%s", strerrorname_np(errno));
   }
-  struct rlimit stack, cpu, space;
-  getrlimit(RLIMIT_STACK, &stack);
-  getrlimit(RLIMIT_CPU, &cpu);
-  getrlimit(RLIMIT_AS, &space);
-  needed("rlimit-stack-8M", stack.rlim_cur == 8 << 20, "%llu", (unsigned long long)stack.rlim_cur);
-  needed("rlimit-no-other", cpu.rlim_cur == RLIM_INFINITY && space.rlim_cur == RLIM_INFINITY,
-         "processor seconds, address space");
 }
 
 static void probe_bombs(void) {

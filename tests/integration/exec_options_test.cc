@@ -1,0 +1,145 @@
+// The options of carrel exec, the good and the bad.
+#include "support/jail.h"
+
+namespace carrel::testing_support {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ExecOptions, Writable) {
+  Jail jail({"act"});
+  std::filesystem::create_directory(jail.rootfs() + "/there");
+  WriteFile(jail.rootfs() + "/there/hidden", "by the scratch directory");
+  for (const char* path : {"/there", "/new", "/new/deep/er"}) {
+    const std::string file = std::string(path) + "/x";
+    EXPECT_EQ(jail.Run({"--", "/act", "write", file}).out.substr(0, 1), "E") << path;
+    const Outcome outcome = jail.Run({"--writable", path, "--", "/act", "write", file});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, "") << path;
+  }
+  EXPECT_EQ(jail.Run({"--writable", "/there", "--", "/act", "stat", "/there/hidden"}).out,
+            "ENOENT\n");
+  EXPECT_FALSE(std::filesystem::exists(jail.rootfs() + "/there/x"));
+  EXPECT_FALSE(std::filesystem::exists(jail.rootfs() + "/new"));
+}
+
+TEST(ExecOptions, Env) {
+  Jail jail({"act"});
+  const Outcome outcome = jail.Run({"--env", "A=1", "--env", "B=x=y z", "--env", "HOME=/work",
+                                    "--env", "EMPTY=", "--", "/act", "env"});
+  EXPECT_EQ(outcome.out,
+            "A=1\nB=x=y z\nEMPTY=\nHOME=/work\n"
+            "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n");
+}
+
+TEST(ExecOptions, Workdir) {
+  Jail jail({"act"});
+  std::filesystem::create_directories(jail.rootfs() + "/a/b");
+  EXPECT_EQ(jail.Run({"--", "/act", "cwd"}).out, "/\n");
+  EXPECT_EQ(jail.Run({"--workdir", "/a/b", "--", "/act", "cwd"}).out, "/a/b\n");
+  EXPECT_EQ(jail.Run({"--workdir", "/tmp", "--", "/act", "cwd"}).out, "/tmp\n");
+  for (const char* bad : {"/missing", "/act", "relative", "/a/../a", ""}) {
+    const Outcome outcome = jail.Run({"--id", "wd", "--workdir", bad, "--", "/act", "cwd"});
+    EXPECT_EQ(outcome.status, 2) << bad << ": " << outcome.out << outcome.err;
+    jail.ExpectNothingLeft("wd");
+  }
+}
+
+TEST(ExecOptions, TimeAndMemory) {
+  Jail jail({"act"});
+  Outcome outcome = jail.Run({"--time", "1", "--", "/act", "sleep"});
+  EXPECT_EQ(outcome.status, 128 + SIGTERM);
+  EXPECT_THAT(outcome.err, HasSubstr("time limit of 1 s"));
+  outcome = jail.Run({"--memory", "64M", "--", "/act", "eat", "anonymous"});
+  EXPECT_EQ(outcome.status, 128 + SIGKILL);
+  EXPECT_THAT(outcome.err, HasSubstr("memory limit of 64 MiB"));
+  EXPECT_EQ(jail.Run({"--memory", "1G", "--", "/act", "eat", "anonymous"}).status, 0);
+}
+
+TEST(ExecOptions, BadOnesAreTwo) {
+  Jail jail({"act"});
+  const std::vector<std::vector<std::string>> bad = {
+      {},
+      {"--"},
+      {"--unknown", "--", "/act"},
+      {"--memory", "0", "--", "/act"},
+      {"--memory", "-1", "--", "/act"},
+      {"--memory", "1T", "--", "/act"},
+      {"--memory", "4GG", "--", "/act"},
+      {"--memory", "99999999999999999999", "--", "/act"},
+      {"--time", "0", "--", "/act"},
+      {"--time", "x", "--", "/act"},
+      {"--time", "-5", "--", "/act"},
+      {"--cpus", "0", "--", "/act"},
+      {"--cpus", "nan", "--", "/act"},
+      {"--pids", "0", "--", "/act"},
+      {"--env", "NOEQUALS", "--", "/act"},
+      {"--env", "=value", "--", "/act"},
+      {"--id", "../up", "--", "/act"},
+      {"--id", "a/b", "--", "/act"},
+      {"--id", ".", "--", "/act"},
+      {"--id", "x.lock", "--", "/act"},
+      {"--id", "new\nline", "--", "/act"},
+      {"--image", "x", "--", "/act"},  // excludes --rootfs
+      {"--", ""},
+  };
+  for (const auto& options : bad) {
+    const Outcome outcome = jail.Run(options);
+    std::string text;
+    for (const std::string& option : options) text += " " + option;
+    EXPECT_EQ(outcome.status, 2) << text << ": " << outcome.err;
+    EXPECT_NE(outcome.err, "") << text;
+    EXPECT_THAT(jail.RunsLeft(), ::testing::IsEmpty()) << text;
+  }
+}
+
+TEST(ExecOptions, RootfsThatIsNotThere) {
+  Jail jail({"act"});
+  Process carrel =
+      jail.StartCarrel({"exec", "--state", jail.state(), "--rootfs", jail / "none", "--", "/act"});
+  EXPECT_EQ(carrel.Wait(), 2);
+  EXPECT_THAT(carrel.Err(), HasSubstr(jail / "none"));
+}
+
+TEST(ExecOptions, SameIdTwiceAtOnceIsRefused) {
+  Jail jail({"act"});
+  Process first = jail.Start({"--id", "one", "--", "/act", "sleep"});
+  ASSERT_TRUE(Eventually([&] { return first.Out() == "ready\n"; })) << first.Err();
+  const Outcome second = jail.Run({"--id", "one", "--", "/act", "exit", "0"});
+  EXPECT_EQ(second.status, 2);
+  EXPECT_THAT(second.err, HasSubstr("one"));
+  EXPECT_FALSE(TasksOf("one").empty()) << "the first was disturbed";
+  ::kill(first.pid(), SIGTERM);
+  EXPECT_EQ(first.Wait(), 128 + SIGTERM);
+}
+
+TEST(ExecOptions, DryRunTouchesNothing) {
+  Jail jail({"act"});
+  const Outcome outcome = jail.Run({"--id", "dry", "--dry-run", "--writable", "/work", "--env",
+                                    "SECRET=hunter2", "--", "/act", "exit", "3"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  auto plan = ParseJson(outcome.out, "plan");
+  ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+  EXPECT_EQ((*plan)["id"], "dry");
+  EXPECT_THAT((*plan)["operations"].dump(), HasSubstr("/work"));
+  EXPECT_THAT(outcome.out, ::testing::Not(HasSubstr("hunter2")));
+  EXPECT_FALSE(std::filesystem::exists(jail.state()));
+  EXPECT_THAT(CgroupsOf("dry"), ::testing::IsEmpty());
+}
+
+TEST(ExecOptions, WithoutRootItSaysSo) {
+  Jail jail({"act"});
+  StartOptions start;
+  start.binary = jail / "carrel";  // the build directory may be closed to others
+  std::filesystem::copy_file(CARREL_BINARY, start.binary);
+  start.before = [] {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(124);
+  };
+  const Outcome outcome = jail.Run({"--id", "user", "--", "/act", "exit", "0"}, start);
+  EXPECT_EQ(outcome.status, 70);
+  EXPECT_THAT(outcome.err, HasSubstr("must be run as root"));
+  EXPECT_FALSE(std::filesystem::exists(jail.state()));
+}
+
+}  // namespace
+}  // namespace carrel::testing_support
