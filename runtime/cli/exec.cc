@@ -104,6 +104,8 @@ Result<LaunchRequest> MakeRequest(const ExecOptions& options) {
   const auto memory = ParseSize(options.memory);
   if (!memory || *memory < (1u << 20))
     return BadInput("--memory", "must be at least 1M, as in 536870912, 512M or 4G");
+  // Not every parser's range catches "nan".
+  if (!(options.cpus >= 0.01)) return BadInput("--cpus", "must be a number from 0.01 to 1024");
   request.limits.memory_bytes = *memory;
   request.limits.cpu_milli = static_cast<uint32_t>(options.cpus * 1000);
   request.limits.time_seconds = options.time;
