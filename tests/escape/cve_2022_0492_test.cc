@@ -1,5 +1,7 @@
 // CVE-2022-0492: a cgroup v1 hierarchy's release_agent is run by the kernel as root on the host.
 // Inside there is no cgroup file system, none can be mounted, and no namespace made to do it in.
+#include <map>
+
 #include "support/jail.h"
 
 namespace carrel::testing_support {

@@ -45,12 +45,16 @@ TEST(Cve202421626, WorkingDirectoryThroughADescriptorIsRefused) {
   for (const std::string& directory : directories) {
     const Outcome outcome = jail.Run({"--id", "w", "--workdir", directory, "--", "/act", "cwd"},
                                      WithOpenDirectory(jail / "host"));
-    if (outcome.status == 0)  // one of carrel's own mounts, which are inside anyway
+    if (outcome.status == 0) {  // one of carrel's own mounts, which are inside anyway
       EXPECT_THAT(outcome.out, ::testing::AnyOf("/\n", "/tmp\n", "/dev\n", "/dev/shm\n", "/sys\n",
                                                 ::testing::StartsWith("/proc/")))
           << directory;
-    else
+    } else {
       EXPECT_EQ(outcome.status, 2) << directory << ": " << outcome.err;
+    }
+    if (directory.ends_with("/9") || directory.ends_with("/23")) {
+      EXPECT_EQ(outcome.status, 2) << directory << ": " << outcome.out;
+    }
     if (directory.ends_with("/9") || directory.ends_with("/23"))
       EXPECT_EQ(outcome.status, 2) << directory << ": " << outcome.out;
     jail.ExpectNothingLeft("w");

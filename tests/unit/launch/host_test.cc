@@ -11,7 +11,7 @@
 #include "launch/host_template.h"
 #include "launch/lower.h"
 #include "launch/run_dir.h"
-#include "support/carrel.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
@@ -147,7 +147,7 @@ TEST(IdSlot, OneEach) {
   ASSERT_FALSE(third.has_value());
   EXPECT_EQ(third.error().kind, ErrorKind::kFault);
   const uint32_t freed = first->id();
-  first = third;  // gives the first up
+  first = std::move(third);  // gives the first up
   auto again = IdSlot::Take(state.path(), 5000, 2);
   ASSERT_TRUE(again.has_value());
   EXPECT_EQ(again->id(), freed);

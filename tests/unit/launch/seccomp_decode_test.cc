@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "launch/seccomp.h"
-#include "support/carrel.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
