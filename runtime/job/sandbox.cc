@@ -106,7 +106,13 @@ Result<void> AddMissingMountPoints(LaunchRequest& request, const RunDir& directo
     if (!IsAbsoluteNormalPath(point.path) || point.path == "/")
       return BadInput(point.path, "a mount point must be an absolute path without . or ..");
     auto found = OpenBeneath(root->get(), point.path.substr(1), O_PATH);
-    if (found) continue;
+    if (found) {
+      struct stat info {};
+      if (::fstat(found->get(), &info) != 0) return SysFault(point.path, "fstat");
+      if (S_ISDIR(info.st_mode) != point.file) continue;
+      return BadInput(point.path, std::string("the mount point in the root filesystem must be a ") +
+                                      (point.file ? "file" : "directory"));
+    }
     if (found.error().code != ENOENT)
       return BadInput(point.path,
                       "the mount point in the root filesystem is a link, or lies behind one");
