@@ -45,7 +45,12 @@ Result<RunDir> RunDir::Create(const std::string& state_dir, const std::string& i
   run.id_ = id;
   run.path_ = state_dir + "/run/" + id;
   CARREL_ASSIGN(run.parent_, MakeDirs(state_dir + "/run", 0700));
-  CARREL_ASSIGN(run.lock_, TryLock(run.parent_.get(), id + std::string(kLockSuffix), O_CREAT));
+  // Another command's sweep can hold a lock file that is new for a moment, until it sees that
+  // there is nothing to sweep: a run that is going on holds it for longer.
+  for (int attempt = 0; !run.lock_ && attempt < 50; ++attempt) {
+    if (attempt > 0) ::usleep(2000);
+    CARREL_ASSIGN(run.lock_, TryLock(run.parent_.get(), id + std::string(kLockSuffix), O_CREAT));
+  }
   if (!run.lock_) return BadInput("/id", "a run with the id " + id + " is going on");
   CARREL_TRY(RemoveTree(run.parent_.get(), id));
   CARREL_ASSIGN(run.directory_, MakeDirsBeneath(run.parent_.get(), id, 0700));

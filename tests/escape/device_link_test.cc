@@ -31,7 +31,7 @@ TEST(DeviceLink, ATemplateThatIsNotTheDeviceIsRefused) {
   EXPECT_THAT(outcome.err, ::testing::HasSubstr("dev/null"));
   std::filesystem::remove(null);
   ASSERT_EQ(::mknod(null.c_str(), S_IFCHR | 0666, makedev(1, 1)), 0);  // /dev/mem
-  outcome = jail.Run({"--id", "d", "--", "/act", "exit", "0"});
+  outcome = jail.Run({"--id", "e", "--", "/act", "exit", "0"});
   EXPECT_EQ(outcome.status, 70);
   EXPECT_THAT(outcome.err, ::testing::HasSubstr("dev/null"));
   jail.ExpectNothingLeft("d");

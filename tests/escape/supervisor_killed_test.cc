@@ -35,14 +35,16 @@ TEST(SupervisorKilled, AtAnyMoment) {
   Jail jail({"act"});
   EXPECT_EQ(jail.Run({"--", "/act", "exit", "0"}).status, 0);
   for (int moment = 0; moment < 40; ++moment) {
-    Process carrel = jail.Start({"--id", "moment", "--", "/act", "sleep"});
+    const std::string id = "moment" + std::to_string(moment);
+    Process carrel = jail.Start({"--id", id, "--", "/act", "sleep"});
     ::usleep(static_cast<useconds_t>(moment) * 500);
     ::kill(carrel.pid(), SIGKILL);
     EXPECT_EQ(carrel.Wait(), 128 + SIGKILL);
-    ASSERT_TRUE(Eventually([] { return TasksOf("moment").empty(); }, 5)) << moment;
+    ASSERT_TRUE(Eventually([&] { return TasksOf(id).empty(); }, 5)) << moment;
   }
   EXPECT_EQ(jail.Run({"--id", "after", "--", "/act", "exit", "0"}).status, 0);
-  jail.ExpectNothingLeft("moment");
+  for (int moment = 0; moment < 40; ++moment)
+    jail.ExpectNothingLeft("moment" + std::to_string(moment));
 }
 
 }  // namespace
