@@ -60,10 +60,13 @@ const Filter& Loopback() {
 // Numbers that a rule of the profile names, with or without arguments.
 std::set<long> Named(const std::string& profile) {
   std::set<long> numbers;
-  for (const std::string& document : BuiltinProfile(profile).value())
-    for (const Json& rule : Json::parse(document)["syscalls"])
+  const auto documents = BuiltinProfile(profile).value();
+  for (const std::string& document : documents) {
+    const Json parsed = Json::parse(document);
+    for (const Json& rule : parsed["syscalls"])
       for (const Json& name : rule["names"])
         numbers.insert(seccomp_syscall_resolve_name(name.get<std::string>().c_str()));
+  }
   return numbers;
 }
 
