@@ -124,8 +124,14 @@ class Jail {
     for (const std::string& name : payloads) AddProgram(Payload(name), "/" + name);
   }
 
-  // The audit's BPF objects stay loaded and pinned between runs, on a mount of their own.
-  ~Jail() { ::umount2((state() + "/bpf").c_str(), MNT_DETACH); }
+  // The audit's BPF objects stay loaded and pinned between runs, on a mount of their own. What a
+  // test that failed has left must not make others fail.
+  ~Jail() {
+    for (const std::string& id : RunsLeft())
+      for (const std::string& path : CgroupsOf(id))
+        Eventually([&] { return ::rmdir(path.c_str()) == 0 || errno == ENOENT; }, 5);
+    ::umount2((state() + "/bpf").c_str(), MNT_DETACH);
+  }
   Jail(const Jail&) = delete;
   Jail& operator=(const Jail&) = delete;
 
