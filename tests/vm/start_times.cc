@@ -19,7 +19,7 @@
 namespace carrel {
 namespace {
 
-constexpr int kRuns = 41;
+constexpr int kRuns = 21;
 constexpr int kFilterFd = 10;
 const std::string kWork = "/var/tmp/carrel-start-times";
 
