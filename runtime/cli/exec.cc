@@ -117,12 +117,7 @@ SandboxStreams StandardStreams() {
   SandboxStreams streams;
   for (int fd : {STDOUT_FILENO, STDERR_FILENO}) {
     OutputStream output;
-    output.sink = [fd](std::string_view data) -> Result<void> {
-      auto written = WriteAll(fd, data);
-      if (!written && written.error().code == EPIPE)
-        return {};  // our reader has gone: as in a shell
-      return written;
-    };
+    output.sink = [fd](std::string_view data) { return WriteAll(fd, data); };
     output.ready_fd = fd;
     streams.outputs.push_back(std::move(output));
   }

@@ -134,32 +134,6 @@ bool JobRecords::ended_well() const {
 
 bool JobRecords::succeeded() const { return ended_well() && collection.unmatched_patterns.empty(); }
 
-JobRequest ToRequest(const JobDefinition& job) {
-  JobRequest request;
-  request.workspace = job.workspace;
-  request.project = job.project;
-  request.user = job.user;
-  request.repo_url = job.repo_url;
-  request.commit = job.commit;
-  if (job.study) {
-    request.study_repo_url = job.study->git_repo_url;
-    request.study_commit = job.study->commit;
-  }
-  request.image = job.image;
-  request.image_sha = job.image_sha;
-  request.args = job.args;
-  request.env = job.env;
-  for (const auto& [pattern, level] : job.output_spec) request.levels.insert(level);
-  request.allow_database_access = job.allow_database_access;
-  request.database_name = job.database_name;
-  request.memory_bytes = job.memory_bytes;
-  request.cpu_milli = job.cpu_milli;
-  request.level4_max_csv_rows = job.level4_max_csv_rows;
-  request.level4_max_filesize = job.level4_max_filesize;
-  request.level4_file_types = job.level4_file_types;
-  return request;
-}
-
 LaunchLimits ToLaunchLimits(const Limits& limits) {
   LaunchLimits launch;
   launch.memory_bytes = limits.memory_bytes;

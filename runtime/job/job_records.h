@@ -40,7 +40,6 @@ struct JobRecords {
   bool succeeded() const;   ///< and it made what it declared
 };
 
-JobRequest ToRequest(const JobDefinition& job);
 LaunchLimits ToLaunchLimits(const Limits& limits);
 
 /// PATH and the image's variables, then the decision's, HOME=/tmp, and DATABASE_URL where a

@@ -95,7 +95,7 @@ class JobRunner {
   Result<void> Decide() {
     Step(2, "decide");
     CARREL_ASSIGN(const Policy policy, LoadPolicy(host().policies));
-    decision_ = carrel::Decide(ToRequest(job()), policy, host(), NowNs());
+    decision_ = carrel::Decide(RequestOf(job()), policy, host(), NowNs());
     return {};
   }
 

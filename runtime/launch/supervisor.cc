@@ -167,8 +167,9 @@ class SupervisorLoop {
       return;
     }
     if (auto taken = output.sink({buffer_.data(), static_cast<size_t>(n)}); !taken) {
+      // EPIPE: nobody reads any more. The action's own pipe closes too, and it gets SIGPIPE.
       output.source.reset();
-      Fail(std::move(taken).error());
+      if (taken.error().code != EPIPE) Fail(std::move(taken).error());
     }
   }
 
