@@ -67,10 +67,24 @@ class Collector {
     CARREL_ASSIGN(UniqueFd copy, high_.Add(file.path, request_.high));
     CARREL_ASSIGN(CopiedFile copied, At(file.path, copier_.Copy(source.get(), copy.get(),
                                                                 request_.limits.max_file_bytes)));
+    CARREL_TRY(CountStored(copy.get()));
     CollectedOutput output{file.path, file.level, copied.size, copied.sha256};
     if (file.level == Level::kModeratelySensitive) CARREL_TRY(StageLevel4(copy.get(), &output));
     collection_.outputs.push_back(std::move(output));
     return {};
+  }
+
+  // A thousand names of one file take its room once in the scratch layer, and a thousand times
+  // here.
+  Result<void> CountStored(int copy) {
+    struct stat info {};
+    if (::fstat(copy, &info) != 0) return SysFault("outputs", "fstat");
+    stored_bytes_ += static_cast<uint64_t>(info.st_blocks) * 512;
+    if (stored_bytes_ <= request_.limits.max_total_bytes) return {};
+    return Refused("outputs",
+                   "they take more room than the scratch layer had (" +
+                       std::to_string(request_.limits.max_total_bytes) + " bytes)",
+                   "Hard links count as whole files: copy nothing twice");
   }
 
   // From carrel's copy: what is checked is what is published, whatever happens to the action's.
@@ -123,6 +137,7 @@ class Collector {
   Staging high_, medium_;
   Copier copier_;
   Collection collection_;
+  uint64_t stored_bytes_ = 0;
 };
 
 }  // namespace

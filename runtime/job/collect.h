@@ -24,11 +24,12 @@
 namespace carrel {
 
 struct CollectLimits {
-  uint64_t max_entries = 1'000'000;      ///< names in the scratch, directories included
-  size_t max_outputs = 100'000;          ///< files that match the output spec
-  size_t max_depth = 200;                ///< directories within each other
-  uint64_t max_file_bytes = 1ull << 36;  ///< apparent size of one output; see CollectRequest
-  size_t max_reported = 1000;            ///< entries of each list of names in Collection
+  uint64_t max_entries = 1'000'000;       ///< names in the scratch, directories included
+  uint64_t max_total_bytes = UINT64_MAX;  ///< of all outputs, each name counted: links multiply
+  size_t max_outputs = 100'000;           ///< files that match the output spec
+  size_t max_depth = 200;                 ///< directories within each other
+  uint64_t max_file_bytes = 1ull << 36;   ///< apparent size of one output; see CollectRequest
+  size_t max_reported = 1000;             ///< entries of each list of names in Collection
 };
 
 struct CollectRequest {

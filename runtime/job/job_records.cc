@@ -229,6 +229,7 @@ CollectRequest MakeCollectRequest(const JobRecords& records, const Decision& dec
   request.level4.max_csv_rows = decision.level4.max_csv_rows;
   request.level4.max_filesize = static_cast<uint64_t>(decision.level4.max_file_bytes);
   request.level4.file_types = decision.level4.file_types;
+  request.limits.max_total_bytes = decision.limits.scratch_bytes;
   request.limits.max_file_bytes =
       std::max(request.limits.max_file_bytes, decision.limits.file_bytes);
   return request;

@@ -132,43 +132,102 @@ Refusal CheckPng(std::string_view data) {
   return std::nullopt;
 }
 
+const char kBrokenJpeg[] =
+    "Its JPEG data is damaged or holds something else, so it cannot be checked";
+
+// Readable text in compressed data is no picture: 32 printable characters in a row happen by chance
+// once in ten thousand pictures of the largest size.
+bool HasReadableRun(std::string_view data) {
+  size_t run = 0;
+  for (char c : data) {
+    const bool readable = (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t';
+    run = readable ? run + 1 : 0;
+    if (run >= 32) return true;
+  }
+  return false;
+}
+
+// The segments of one JPEG, in the order in which they come.
+class JpegSegments {
+ public:
+  Refusal Add(unsigned char marker, std::string_view body) {
+    if (marker >= 0xe0) return AddBeside(body);  // application data and comments
+    if (marker == 0xc4 || marker == 0xdb) {      // Huffman and quantisation tables
+      tables_ += body.size();
+      // Four of each, as often as a progressive picture's scans can want them anew.
+      return tables_ > kMaxTables || HasReadableRun(body) ? Refusal(kBrokenJpeg) : std::nullopt;
+    }
+    if (marker == 0xdd) return body.size() == 4 ? Refusal() : kBrokenJpeg;  // restart interval
+    if (marker == 0xda) return frame_bytes_ != 0 && body.size() <= 14 ? Refusal() : kBrokenJpeg;
+    // One frame: baseline, extended or progressive; nothing rarer, which few readers know.
+    if (marker > 0xc2 || frame_bytes_ != 0 || body.size() < 8 || body.size() > 20)
+      return kBrokenJpeg;
+    const uint64_t height = Byte(body, 3) << 8 | Byte(body, 4);
+    const uint64_t width = Byte(body, 5) << 8 | Byte(body, 6);
+    frame_bytes_ = height * width * Byte(body, 7);
+    return frame_bytes_ == 0 ? Refusal(kBrokenJpeg) : std::nullopt;
+  }
+
+  // A scan longer than the pixels themselves carries something else.
+  Refusal AddScan(std::string_view data) {
+    scanned_ += data.size();
+    return scanned_ > frame_bytes_ + 4096 || HasReadableRun(data) ? Refusal(kBrokenJpeg)
+                                                                  : std::nullopt;
+  }
+
+  bool scanned() const { return scanned_ > 0; }
+
+ private:
+  static constexpr size_t kMaxTables = 32u << 10;
+  static uint64_t Byte(std::string_view data, size_t at) {
+    return static_cast<unsigned char>(data[at]);
+  }
+  Refusal AddBeside(std::string_view body) {
+    beside_ += body.size();
+    if (beside_ > kMaxBeside) return kBeside;
+    return HasIdentifiers(body) ? Refusal(kIdentifiers) : std::nullopt;
+  }
+
+  size_t beside_ = 0, tables_ = 0;
+  uint64_t frame_bytes_ = 0, scanned_ = 0;
+};
+
+// Where a scan ends: at a marker that is neither a stuffed zero nor a restart.
+size_t ScanEnd(std::string_view data) {
+  size_t at = data.find('\xff');
+  while (at != std::string_view::npos && at + 1 < data.size() &&
+         (data[at + 1] == 0 || (static_cast<unsigned char>(data[at + 1]) & 0xf8) == 0xd0))
+    at = data.find('\xff', at + 2);
+  return at;
+}
+
 Refusal CheckJpeg(std::string_view data) {
-  const char kBroken[] =
-      "Its JPEG data is damaged or holds something else, so it cannot be checked";
   if (!data.starts_with("\xff\xd8\xff")) return "It is not a JPEG picture, though its name says so";
   data.remove_prefix(2);
-  size_t beside = 0;
-  bool scanned = false;
+  JpegSegments segments;
+  size_t fill = 0;
   for (;;) {
-    if (data.size() < 2 || data[0] != '\xff') return kBroken;
+    if (data.size() < 2 || data[0] != '\xff') return kBrokenJpeg;
     const auto marker = static_cast<unsigned char>(data[1]);
     if (marker == 0xff) {  // a fill byte
       data.remove_prefix(1);
-      if (++beside > kMaxBeside) return kBeside;
+      if (++fill > kMaxBeside) return kBeside;
       continue;
     }
     data.remove_prefix(2);
     if (marker == 0xd9) break;
-    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd8) || data.size() < 2) return kBroken;
+    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd8) || data.size() < 2) return kBrokenJpeg;
     const size_t length = Big32(std::string("\0\0", 2) + std::string(data.substr(0, 2)), 0);
-    if (length < 2 || length > data.size()) return kBroken;
-    if (marker >= 0xe0) {  // application data and comments
-      beside += length;
-      if (beside > kMaxBeside) return kBeside;
-      if (HasIdentifiers(data.substr(0, length))) return kIdentifiers;
-    }
+    if (length < 2 || length > data.size()) return kBrokenJpeg;
+    if (auto refusal = segments.Add(marker, data.substr(0, length))) return refusal;
     data.remove_prefix(length);
     if (marker != 0xda) continue;
-    // The scan: up to a marker that is neither a stuffed zero nor a restart.
-    scanned = true;
-    size_t at = data.find('\xff');
-    while (at != std::string_view::npos && at + 1 < data.size() &&
-           (data[at + 1] == 0 || (static_cast<unsigned char>(data[at + 1]) & 0xf8) == 0xd0))
-      at = data.find('\xff', at + 2);
-    if (at == std::string_view::npos) return kBroken;
-    data.remove_prefix(at);
+    const size_t end = ScanEnd(data);
+    if (end == std::string_view::npos) return kBrokenJpeg;
+    if (auto refusal = segments.AddScan(data.substr(0, end))) return refusal;
+    data.remove_prefix(end);
   }
-  if (!scanned) return kBroken;
+  if (!segments.scanned()) return kBrokenJpeg;
   if (!data.empty()) return "Something follows the end of the picture";
   return std::nullopt;
 }

@@ -388,13 +388,23 @@ TEST_F(Level4Test, Jpeg) {
       "d\xff\xd0"
       "e",
       14);
-  const std::string good = "\xff\xd8" + app0 + scan + "\xff\xd9";
+  const std::string frame("\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00", 13);  // 16 x 16
+  const std::string good = "\xff\xd8" + app0 + frame + scan + "\xff\xd9";
   Passes("a.jpg", good);
   Passes("a.jpeg", good);
   Withheld("a.jpg", good + "x", "follows the end");
   Withheld("a.jpg", good.substr(0, good.size() - 2), "damaged");
-  Withheld("a.jpg", "\xff\xd8" + app0 + "\xff\xd9", "damaged");
-  Withheld("a.jpg", std::string("\xff\xd8\xff\xfe\x00\x0cpatient_id", 16) + scan + "\xff\xd9",
+  Withheld("a.jpg", "\xff\xd8" + app0 + frame + "\xff\xd9", "damaged");
+  Withheld("a.jpg", "\xff\xd8" + app0 + scan + "\xff\xd9", "damaged");  // no frame
+  const std::string rows = Repeat(200, "patient_id,1975-01-02,F,1\n");
+  Withheld("a.jpg", "\xff\xd8" + app0 + frame + scan + rows + "\xff\xd9", "damaged");
+  const std::string table("\xff\xdb\x00\x43", 4);
+  Withheld("a.jpg", "\xff\xd8" + app0 + table + rows.substr(0, 65) + frame + scan + "\xff\xd9",
+           "damaged");
+  Withheld("a.jpg", "\xff\xd8" + app0 + frame + scan + std::string(100'000, '\1') + "\xff\xd9",
+           "damaged");  // more than the pixels could be
+  Withheld("a.jpg",
+           std::string("\xff\xd8\xff\xfe\x00\x0cpatient_id", 16) + frame + scan + "\xff\xd9",
            kIdentifiers);
   Withheld(
       "a.jpg",
