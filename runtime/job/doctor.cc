@@ -99,9 +99,16 @@ Finding CheckDisk(const std::string& state) {
 }
 
 void CheckStateDirectory(const std::string& state, std::vector<Finding>& findings) {
-  auto made = MakeDirs(state, 0755);
-  findings.push_back(FromResult("state directory", made, state));
-  if (!made) return;
+  // A mistyped path must not come to be by being asked about.
+  auto there = OpenPath(state, O_RDONLY | O_DIRECTORY);
+  if (!there && there.error().code == ENOENT)
+    findings.push_back(Missing("state directory",
+                               state + " does not exist; what it would hold is "
+                                       "not checked",
+                               "mkdir " + state + ", or name another with --state"));
+  else
+    findings.push_back(FromResult("state directory", there, state));
+  if (!there) return;
   findings.push_back(CheckDisk(state));
   auto facts = GatherHostFacts();
   std::string trees;
@@ -142,8 +149,9 @@ std::vector<Finding> ExamineHost(const std::string& config_file, const std::stri
   std::vector<Finding> findings = {CheckRoot(), CheckKernel()};
   auto config = LoadHostConfig(config_file, state);
   CheckConfiguration(config, findings);
-  if (findings.front().state == State::kThere)
-    CheckStateDirectory(config ? config->state : state, findings);
+  const std::string directory = config ? config->state : state;
+  if (findings.front().state == State::kThere && !directory.empty())
+    CheckStateDirectory(directory, findings);
   findings.push_back(CheckDevices("loop devices", "/dev/loop-control", "modprobe loop"));
   findings.push_back(CheckHelper("git", "git", "the code of studies"));
   findings.push_back(CheckHelper("mkfs.ext4", "e2fsprogs", "scratch layers"));

@@ -18,8 +18,9 @@ struct Finding {
   std::string remedy;  ///< empty when there is nothing to do
 };
 
-/// Tries things rather than to believe versions. Changes nothing but the state directory (the BPF
-/// programs are loaded there). `config` and `state` as for `carrel run`.
+/// Tries things rather than to believe versions. Changes nothing but an existing state directory:
+/// what every run needs there is made, as by a first run (the BPF programs are loaded). `config`
+/// and `state` as for `carrel run`.
 std::vector<Finding> ExamineHost(const std::string& config, const std::string& state);
 
 }  // namespace carrel
