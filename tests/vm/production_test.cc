@@ -129,7 +129,12 @@ TEST_F(Production, IsPureCgroup2UnderSystemdOnDebiansKernel) {
 }
 
 TEST_F(Production, DoctorFindsEverything) {
-  const auto doctor = RunCarrel({"doctor", "--state", state(), "--config", dir_ / "none.json"});
+  const std::vector<std::string> ask = {"doctor", "--state", state(), "--config",
+                                        dir_ / "none.json"};
+  EXPECT_THAT(RunCarrel(ask).output, HasSubstr("does not exist"));
+  ASSERT_NE(::access(state().c_str(), F_OK), 0) << "asking made it";
+  ASSERT_EQ(::mkdir(state().c_str(), 0755), 0);
+  const auto doctor = RunCarrel(ask);
   EXPECT_THAT(doctor.output, HasSubstr("v2 cpu io memory pids")) << doctor.errors;
   EXPECT_THAT(doctor.output, HasSubstr("ABI 2"));
   EXPECT_THAT(doctor.output, HasSubstr("the programs load and attach"));
