@@ -108,7 +108,7 @@ TEST(ExecOptions, SameIdTwiceAtOnceIsRefused) {
   ASSERT_TRUE(Eventually([&] { return first.Out() == "ready\n"; })) << first.Err();
   const Outcome second = jail.Run({"--id", "one", "--", "/act", "exit", "0"});
   EXPECT_EQ(second.status, 2);
-  EXPECT_THAT(second.err, HasSubstr("one is going on"));
+  EXPECT_THAT(second.err, HasSubstr(HostId("one") + " is going on"));
   EXPECT_FALSE(TasksOf("one").empty()) << "the first was disturbed";
   ::kill(first.pid(), SIGTERM);
   EXPECT_EQ(first.Wait(), 128 + SIGTERM);
@@ -121,7 +121,7 @@ TEST(ExecOptions, DryRunTouchesNothing) {
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   auto plan = ParseJson(outcome.out, "plan");
   ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
-  EXPECT_EQ((*plan)["id"], "dry");
+  EXPECT_EQ((*plan)["id"], HostId("dry"));
   EXPECT_THAT((*plan)["operations"].dump(), HasSubstr("/work"));
   EXPECT_THAT(outcome.out, ::testing::Not(HasSubstr("hunter2")));
   EXPECT_FALSE(std::filesystem::exists(jail.state()));

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -50,11 +52,20 @@ inline std::vector<std::string> CgroupMounts() {
   return mounts;
 }
 
+/// The id that run `id` of this test has on the host, where tests of other checkouts may run at the
+/// same time. Ids that are not plain words (bad ones) are left as they are.
+inline std::string HostId(const std::string& id) {
+  const bool plain = !id.empty() && std::all_of(id.begin(), id.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0;
+  });
+  return plain ? id + "-" + std::to_string(::getpid()) : id;
+}
+
 /// Cgroups of run `id` that exist, in any hierarchy.
 inline std::vector<std::string> CgroupsOf(const std::string& id) {
   std::vector<std::string> found;
   for (const std::string& mount : CgroupMounts()) {
-    const std::string path = mount + "/carrel/" + id;
+    const std::string path = mount + "/carrel/" + HostId(id);
     if (::access(path.c_str(), F_OK) == 0) found.push_back(path);
   }
   return found;
@@ -127,7 +138,7 @@ class Jail {
   // The audit's BPF objects stay loaded and pinned between runs, on a mount of their own. What a
   // test that failed has left must not make others fail.
   ~Jail() {
-    for (const std::string& id : RunsLeft())
+    for (const std::string& id : RunsLeft())  // names on the host: not plain, so left as they are
       for (const std::string& path : CgroupsOf(id))
         Eventually([&] { return ::rmdir(path.c_str()) == 0 || errno == ENOENT; }, 5);
     ::umount2((state() + "/bpf").c_str(), MNT_DETACH);
@@ -146,6 +157,8 @@ class Jail {
 
   /// "carrel exec --state S --rootfs R OPTIONS..."; options include "--" and the command.
   Process Start(std::vector<std::string> options, const StartOptions& start = {}) {
+    for (size_t i = 1; i < options.size(); ++i)
+      if (options[i - 1] == "--id") options[i] = HostId(options[i]);
     options.insert(options.begin(), {"exec", "--state", state(), "--rootfs", rootfs()});
     return StartCarrel(options, start);
   }
