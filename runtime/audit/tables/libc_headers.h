@@ -1,0 +1,8 @@
+// What the kernel has in headers that it does not give out, by the C library's.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
