@@ -202,17 +202,37 @@ class Decider {
     if (grant == nullptr || name.empty())
       return Refuse(asks + "no grant in force names the database \"" + name + "\" for " +
                     project_->id + " (permissions/databases.json)");
-    auto configured = host_.databases.find(name);
-    if (configured == host_.databases.end())
-      return Refuse(asks + "this host has no database \"" + name +
-                    "\" (`databases` in the "
-                    "configuration)");
-    if (configured->second.kind != "sqlite")
-      return Refuse(asks + "\"" + name + "\" is of kind " + configured->second.kind +
-                    ", which needs the gateway");
-    decision_.database = {name, configured->second.kind, configured->second.path};
     Note("database", grant->entry,
          tool_->name + " may reach the database " + name + ": " + grant->reason);
+    FindConfiguredDatabase(name);
+  }
+
+  // Where the granted database is, and whether it can be had now.
+  void FindConfiguredDatabase(const std::string& name) {
+    auto found = host_.databases.find(name);
+    if (found == host_.databases.end())
+      return Refuse("this host has no database \"" + name + "\" (/databases in its configuration)");
+    const DatabaseConfig& configured = found->second;
+    if (configured.kind == "relay") {
+      // Carrel cannot read the protocol: statements stay unseen and the real credentials go inside.
+      const Grant* relay = policy_.FindGrant("plain-relay", project_->id, now_ns_, name);
+      if (relay == nullptr)
+        return Refuse("the database \"" + name + "\" is relayed unread, which no grant in force " +
+                      "names for " + project_->id + " (permissions/plain-relay.json)");
+      Note("plain_relay", relay->entry, name + " is relayed unread: " + relay->reason);
+    }
+    if (!IsServedKind(configured.kind))
+      return Refuse("the database \"" + name + "\" is of kind " + configured.kind +
+                    ", which the gateway of this carrel does not serve");
+    if (configured.maintenance == Maintenance::kRefuse) {
+      in_maintenance_ = true;
+      return Refuse("the database \"" + name + "\" is in maintenance; try again later");
+    }
+    const bool wait = configured.maintenance == Maintenance::kWait;
+    if (wait)
+      notes_.push_back("the database " + name + " is in maintenance: the job waits for its end");
+    decision_.database = {name, configured.kind, configured.path, wait};
+    configured_ = &configured;
   }
 
   // What the project has been granted of ehrQL's permissions, with the entry for each.
@@ -353,6 +373,11 @@ class Decider {
     }
     if (tool_ == nullptr) return;
     for (const auto& [name, value] : tool_->environment) environment[name] = value;
+    if (configured_ != nullptr) {
+      for (const auto& [name, value] : configured_->environment) environment[name] = value;
+      if (!configured_->temporary_database.empty())
+        environment["TEMP_DATABASE_NAME"] = configured_->temporary_database;
+    }
     if (decision_.database && tool_->told_permissions)
       environment["EHRQL_PERMISSIONS"] = Json(decision_.ehrql_permissions).dump();
   }
@@ -368,6 +393,7 @@ class Decider {
     }
     // A refusal carries no grant that somebody could use by mistake.
     Decision refused;
+    refused.try_again = in_maintenance_ && refusals_.size() == 1;
     refused.reasons = std::move(refusals_);
     refused.tool = decision_.tool;
     refused.command = decision_.command;
@@ -391,6 +417,8 @@ class Decider {
   const CommandRule* rule_ = nullptr;
   const Project* project_ = nullptr;
   bool reusable_action_ = false;
+  const DatabaseConfig* configured_ = nullptr;
+  bool in_maintenance_ = false;
   Decision decision_;
   std::vector<std::string> refusals_;
   std::vector<std::string> notes_;

@@ -17,9 +17,10 @@ namespace carrel {
 
 /// The one database that the job may reach.
 struct DatabaseGrant {
-  std::string name;
-  std::string kind;  ///< "sqlite"
-  std::string path;  ///< host path of the file
+  std::string name;   ///< in `databases` of the host configuration, which says how to reach it
+  std::string kind;   ///< "sqlite", "postgresql", "mssql" or "relay"
+  std::string path;   ///< sqlite: host path of the file
+  bool wait = false;  ///< the database is in maintenance: the job waits for its end
 };
 
 /// A check to make on a file of the study before the tool starts. A failure refuses the job.
@@ -34,6 +35,8 @@ struct Decision {
   std::vector<std::string> reasons;
   /// Part ("tool", "database", "limits"...) to the policy entry that decided it.
   std::map<std::string, std::string> decided_by;
+  /// Refused for now only (the database is in maintenance): the same job may be given again.
+  bool try_again = false;
 
   std::string tool;
   std::string command;  ///< the first argument, where the tool has commands; else empty
@@ -55,7 +58,8 @@ struct Decision {
   bool copy_up_always = false;
   std::vector<Preflight> preflight;
   /// The action's variables from job and policy, whole: the job's own that may pass, and what
-  /// carrel sets. Without DATABASE_URL, which whoever makes the database reachable adds.
+  /// carrel sets (TEMP_DATABASE_NAME too). Without DATABASE_URL, which whoever makes the database
+  /// reachable adds.
   std::map<std::string, std::string> environment;
 
   std::string policy_digest;
@@ -67,7 +71,8 @@ struct Decision {
 Decision Decide(const JobRequest& request, const Policy& policy, const HostConfig& host,
                 int64_t now_ns);
 
-/// kRefused with all reasons when the decision is no; else success.
+/// kRefused with all reasons when the decision is no (with code EAGAIN for `try_again`); else
+/// success.
 Result<void> RequireAllowed(const Decision& decision);
 
 OrderedJson ToJson(const Decision& decision);

@@ -7,13 +7,16 @@ Result<void> RequireAllowed(const Decision& decision) {
   if (decision.allowed) return {};
   std::string all;
   for (const std::string& reason : decision.reasons) all += (all.empty() ? "" : "; ") + reason;
-  return Refused("policy", all.empty() ? "the job is not allowed" : all,
-                 "`carrel policy explain JOB.json` shows the whole decision");
+  Error error = Refused("policy", all.empty() ? "the job is not allowed" : all,
+                        "`carrel policy explain JOB.json` shows the whole decision");
+  if (decision.try_again) error.code = EAGAIN;
+  return error;
 }
 
 OrderedJson ToJson(const Decision& decision) {
   OrderedJson json;
   json["allowed"] = decision.allowed;
+  if (decision.try_again) json["try_again"] = true;
   json["reasons"] = decision.reasons;
   json["tool"] = decision.tool;
   json["command"] = decision.command;

@@ -10,11 +10,14 @@
 #include <memory>
 
 #include "base/fs.h"
+#include "policy/config_decode.h"
 #include "policy/names.h"
 #include "policy/repository.h"
 
 namespace carrel {
 namespace {
+
+using config_decode::DecodePath;
 
 constexpr int64_t kMaxId = 0xfffffffe;  // 2^32-1 is "no change" for chown
 
@@ -117,38 +120,6 @@ void DecodeLevels(JsonObject& in, HostConfig& config) {
   in.Merge(levels.Finish());
 }
 
-bool IsAbsolutePath(const std::string& path) {
-  return path.size() > 1 && path[0] == '/' && IsNormalRelativePath(path.substr(1));
-}
-
-void DecodePath(JsonObject& in, const std::string& key, std::string& path) {
-  auto text = in.String(key);
-  if (!text) return;
-  if (IsAbsolutePath(*text))
-    path = *text;
-  else
-    in.Problem(key, "must be an absolute path without \"..\", \"//\" or a \"/\" at its end");
-}
-
-DatabaseConfig DecodeDatabase(const Json& value, const std::string& pointer, JsonObject& parent) {
-  JsonObject in(value, pointer);
-  DatabaseConfig database;
-  database.kind = in.RequiredString("kind", 32);
-  if (database.kind == "sqlite") {
-    if (!in.Has("path")) in.Problem("path", "is required");
-    DecodePath(in, "path", database.path);
-  } else if (database.kind == "postgresql" || database.kind == "mssql") {
-    database.host = in.RequiredString("host", 255);
-    if (in.Has("host") && database.host.empty()) in.Problem("host", "must not be empty");
-    database.port = in.Int("port", 1, 65535).value_or(database.kind == "postgresql" ? 5432 : 1433);
-    database.database = in.String("database", 128).value_or("");
-  } else if (in.Has("kind")) {
-    in.Problem("kind", "must be \"sqlite\", \"postgresql\" or \"mssql\"");
-  }
-  parent.Merge(in.Finish());
-  return database;
-}
-
 void DecodeDatabases(JsonObject& in, HostConfig& config) {
   const Json* value = in.Any("databases");
   if (value == nullptr) return;
@@ -157,7 +128,11 @@ void DecodeDatabases(JsonObject& in, HostConfig& config) {
     for (const auto& [name, member] : value->items()) {
       (void)databases.Any(name);
       if (!IsName(name)) databases.Problem(name, "is not a name");
-      config.databases[name] = DecodeDatabase(member, databases.PointerTo(name), databases);
+      auto database = DecodeDatabaseConfig(member, databases.PointerTo(name));
+      if (database)
+        config.databases[name] = *std::move(database);
+      else
+        databases.Merge(database.error());
     }
   }
   in.Merge(databases.Finish());
@@ -207,6 +182,15 @@ void DecodeUidRange(JsonObject& in, HostConfig& config) {
 
 }  // namespace
 
+void config_decode::DecodePath(JsonObject& in, const std::string& key, std::string& path) {
+  auto text = in.String(key);
+  if (!text) return;
+  if (text->size() > 1 && (*text)[0] == '/' && IsNormalRelativePath(text->substr(1)))
+    path = *text;
+  else
+    in.Problem(key, "must be an absolute path without \"..\", \"//\" or a \"/\" at its end");
+}
+
 Result<HostConfig> DecodeHostConfig(const Json& value) {
   JsonObject in(value, "");
   HostConfig config;
@@ -253,19 +237,6 @@ Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& st
 
 namespace {
 
-OrderedJson DatabaseToJson(const DatabaseConfig& database) {
-  OrderedJson json;
-  json["kind"] = database.kind;
-  if (database.kind == "sqlite") {
-    json["path"] = database.path;
-    return json;
-  }
-  json["host"] = database.host;
-  json["port"] = database.port;
-  json["database"] = database.database;
-  return json;
-}
-
 std::string Octal(mode_t mode) {
   char text[8];
   snprintf(text, sizeof text, "%04o", mode);
@@ -295,8 +266,7 @@ OrderedJson ToJson(const HostConfig& config) {
   if (!config.backend.empty()) json["backend"] = config.backend;
   json["allowed_repositories"] = config.allowed_repositories;
   json["databases"] = OrderedJson::object();
-  for (const auto& [name, database] : config.databases)
-    json["databases"][name] = DatabaseToJson(database);
+  for (const auto& [name, database] : config.databases) json["databases"][name] = ToJson(database);
   json["limits"] = {{"defaults", PartialToJson(config.default_limits)},
                     {"maxima", PartialToJson(config.maximum_limits)}};
   for (const auto& [level, ownership] : config.levels)

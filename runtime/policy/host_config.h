@@ -11,21 +11,13 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "policy/database_config.h"
 #include "policy/level.h"
 #include "policy/limits.h"
 
 namespace carrel {
 
 inline constexpr const char* kDefaultConfigFile = "/etc/carrel/carrel.json";
-
-/// A database that a grant can name. Only sqlite can be reached without the gateway.
-struct DatabaseConfig {
-  std::string kind;  ///< "sqlite", "postgresql" or "mssql"
-  std::string path;  ///< sqlite: absolute host path of the file
-  std::string host;  ///< others
-  int64_t port = 0;
-  std::string database;
-};
 
 /// Owner, group and modes of everything that carrel writes at one level.
 struct LevelOwnership {
@@ -38,15 +30,15 @@ struct LevelOwnership {
 struct HostConfig {
   std::string state = "/var/lib/carrel";  ///< everything of carrel's own
   std::string policies = "/etc/carrel/policies";
-  std::string high_privacy;                       ///< default: <state>/high_privacy
-  std::string medium_privacy;                     ///< default: <state>/medium_privacy
-  std::string public_record;                      ///< default: <state>/public_record
-  std::string backend;                            ///< OPENSAFELY_BACKEND; empty: the job's own
-  std::vector<std::string> allowed_repositories;  ///< normal prefixes (repository.h)
-  std::map<std::string, DatabaseConfig> databases;
-  PartialLimits default_limits;            ///< where policy and job say nothing
-  PartialLimits maximum_limits;            ///< no job gets more
-  std::map<Level, LevelOwnership> levels;  ///< has both levels
+  std::string high_privacy;                         ///< default: <state>/high_privacy
+  std::string medium_privacy;                       ///< default: <state>/medium_privacy
+  std::string public_record;                        ///< default: <state>/public_record
+  std::string backend;                              ///< OPENSAFELY_BACKEND; empty: the job's own
+  std::vector<std::string> allowed_repositories;    ///< normal prefixes (repository.h)
+  std::map<std::string, DatabaseConfig> databases;  ///< by the name that grants use
+  PartialLimits default_limits;                     ///< where policy and job say nothing
+  PartialLimits maximum_limits;                     ///< no job gets more
+  std::map<Level, LevelOwnership> levels;           ///< has both levels
   /// Unprivileged host ids for jobs. 0x70000000 is above what systemd-nspawn takes for containers
   /// (0x00080000 to 0x6fffffff) and what useradd gives users in /etc/subuid (from 100000 on), and
   /// below the ids that are signed-negative.

@@ -89,6 +89,7 @@ const std::vector<PermissionFile>& PermissionFiles() {
       {"event-level-data", "event_level_data", ""},
       {"gp-unactivated", "include_gp_unactivated", ""},
       {"ndoo", "include_ndoo", ""},
+      {"plain-relay", "", "databases"},
       {"sql-runner", "", ""},
       {"type-one-opt-outs", "include_t1oo", ""},
   };

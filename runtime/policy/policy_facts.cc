@@ -105,13 +105,12 @@ class Collector {
     const std::string_view name = file.file;
     for (const struct Grant& grant : grants->second) {
       if (grant.until_ns <= now_ns_) continue;
-      if (name == "databases" || name == "datasets") {
+      if (*file.items != '\0') {
+        const char* verb = name == "databases"  ? " may reach the database "
+                           : name == "datasets" ? " may use the dataset "
+                                                : " may reach, unread by carrel, the database ";
         for (const std::string& item : grant.items)
-          AddGrantFact(
-              grant.project +
-                  (name == "databases" ? " may reach the database " : " may use the dataset ") +
-                  item,
-              grant);
+          AddGrantFact(grant.project + verb + item, grant);
       } else if (*file.ehrql_name != '\0') {
         AddGrantFact(grant.project + " has the permission " + file.ehrql_name, grant);
       } else {

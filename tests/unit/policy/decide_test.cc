@@ -300,13 +300,53 @@ TEST_F(DecideTest, VariablesThatAreNotTheJobs) {
   ExpectRefused("the job is for the backend \"emis\"");
 }
 
-TEST_F(DecideTest, DatabasesThatNeedTheGateway) {
+TEST_F(DecideTest, DatabasesOfTheHost) {
   policy.permissions["databases"][1].items = {"full"};
   request.database_name = "full";
-  ExpectRefused("is of kind mssql, which needs the gateway");
+  // A kind that no gateway knows, whatever else is built in.
+  host.databases["full"].kind = "oracle";
+  ExpectRefused("is of kind oracle, which the gateway of this carrel does not serve");
   policy.permissions["databases"][1].items = {"elsewhere"};
   request.database_name = "elsewhere";
   ExpectRefused("this host has no database \"elsewhere\"");
+}
+
+TEST_F(DecideTest, ARelayNeedsAGrantOfItsOwn) {
+  host.databases["default"].kind = "relay";
+  ExpectRefused("relayed unread, which no grant in force names for POS-2025-9001");
+  Grant grant = policy.permissions["databases"][1];
+  grant.entry = "permissions/plain-relay.json#/grants/0";
+  policy.permissions["plain-relay"] = {grant};
+  EXPECT_EQ(Join(Run().reasons).find("relayed unread, which no grant"), std::string::npos);
+  policy.permissions["plain-relay"][0].items = {"other"};
+  ExpectRefused("relayed unread, which no grant in force names for POS-2025-9001");
+}
+
+TEST_F(DecideTest, AGrantedDatabaseBringsItsVariables) {
+  host.databases["default"].temporary_database = "temp_tables";
+  host.databases["default"].environment = {{"EMIS_ORGANISATION_HASH", "abc"}};
+  EXPECT_EQ(Run().environment.at("TEMP_DATABASE_NAME"), "temp_tables");
+  EXPECT_EQ(Run().environment.at("EMIS_ORGANISATION_HASH"), "abc");
+  EXPECT_EQ(Run().database->name, "default");
+  request.allow_database_access = false;
+  EXPECT_FALSE(Run().environment.contains("TEMP_DATABASE_NAME"));
+  EXPECT_FALSE(Run().environment.contains("EMIS_ORGANISATION_HASH"));
+}
+
+TEST_F(DecideTest, InMaintenanceJobsWaitOrAreRefusedForNow) {
+  EXPECT_FALSE(Run().database->wait);
+  host.databases["default"].maintenance = Maintenance::kWait;
+  EXPECT_TRUE(Run().database->wait);
+  EXPECT_NE(Join(Run().reasons).find("the job waits for its end"), std::string::npos);
+  host.databases["default"].maintenance = Maintenance::kRefuse;
+  ExpectRefused("the database \"default\" is in maintenance");
+  EXPECT_TRUE(Run().try_again);
+  EXPECT_EQ(RequireAllowed(Run()).error().code, EAGAIN);
+  request.image = "ehrql:v99";  // refused whatever the database does
+  EXPECT_FALSE(Run().try_again);
+  request = SampleRequest();
+  request.allow_database_access = false;
+  ExpectAllowed();
 }
 
 TEST_F(DecideTest, RepositoriesOfTheHost) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
+
 #include "support/schema.h"
 
 namespace carrel {
@@ -57,11 +59,29 @@ TEST(HostConfig, WhatItPrintsDecodesToTheSame) {
       "medium_privacy": "/srv/medium", "public_record": "/srv/public", "backend": "test",
       "allowed_repositories": ["https://github.com/opensafely/", "file:///srv/repos"],
       "databases": {"default": {"kind": "sqlite", "path": "/srv/db.sqlite"},
-                    "full": {"kind": "mssql", "host": "db.example"}}})"));
+                    "full": {"kind": "mssql", "host": "db.example", "max_jobs": 4,
+                             "tls": {"mode": "verify-ca", "ca_file": "/etc/ca.pem"},
+                             "credentials": {"systemd_credential": "full-db"},
+                             "limits": {"connections": 8, "idle_seconds": 60},
+                             "temporary_database": "temp", "maintenance": "wait",
+                             "environment": {"EMIS_ORGANISATION_HASH": "x"}},
+                    "lake": {"kind": "relay", "host": "10.1.2.3", "port": 8080,
+                             "scheme": "trino", "database": "catalog"}}})"));
   ASSERT_TRUE(config.has_value()) << config.error().ToString();
   EXPECT_EQ(config->allowed_repositories,
             (std::vector<std::string>{"https://github.com/opensafely", "/srv/repos"}));
-  EXPECT_EQ(config->databases.at("full").port, 1433);
+  const DatabaseConfig& full = config->databases.at("full");
+  EXPECT_EQ(full.port, 1433);
+  EXPECT_EQ(full.tls.mode, DatabaseTls::Mode::kVerifyCa);
+  EXPECT_EQ(full.tls.ca_file, "/etc/ca.pem");
+  EXPECT_EQ(full.credentials.systemd_credential, "full-db");
+  EXPECT_EQ(full.max_connections, 8);
+  EXPECT_EQ(full.idle_seconds, 60);
+  EXPECT_EQ(full.connect_seconds, 10);
+  EXPECT_EQ(full.max_jobs, 4);
+  EXPECT_EQ(full.maintenance, Maintenance::kWait);
+  EXPECT_EQ(config->databases.at("lake").scheme, "trino");
+  EXPECT_TRUE(config->databases.at("lake").credentials.empty());
   const OrderedJson printed = ToJson(*config);
   auto again = DecodeHostConfig(Json::parse(printed.dump()));
   ASSERT_TRUE(again.has_value()) << again.error().ToString();
@@ -103,11 +123,6 @@ INSTANTIATE_TEST_SUITE_P(
         Document{R"({"databases": {"default": {"kind": "sqlite", "path": "/d.sqlite"}}})", true},
         Document{R"({"databases": {"default": {"kind": "sqlite"}}})", false},
         Document{R"({"databases": {"default": {"kind": "sqlite", "path": "d"}}})", false},
-        Document{R"({"databases": {"d": {"kind": "postgresql", "host": "h", "port": 5}}})", true},
-        Document{R"({"databases": {"d": {"kind": "mssql", "host": "h"}}})", true},
-        Document{R"({"databases": {"d": {"kind": "mssql", "path": "/h"}}})", false},
-        Document{R"({"databases": {"d": {"kind": "oracle", "host": "h"}}})", false},
-        Document{R"({"databases": {"d": {"kind": "postgresql", "host": "h", "port": 0}}})", false},
         Document{R"({"databases": {"a/b": {"kind": "sqlite", "path": "/d"}}})", false},
         Document{R"({"limits": {"defaults": {"memory": "4G", "cpus": "0.5"}}})", true},
         Document{R"({"limits": {"maxima": {"memory": 1073741824, "cpus": 8}}})", true},
@@ -130,6 +145,58 @@ INSTANTIATE_TEST_SUITE_P(
         Document{R"({"uid_range": {"start": 100000}})", false},
         Document{R"({"cgroup_parent": "carrel"})", true},
         Document{R"({"cgroup_parent": "../x"})", false}));
+
+// Members of one database "d" of a kind, beyond what the kind needs.
+Document Server(const char* kind, const std::string& more, bool good) {
+  static std::deque<std::string> texts;  // Document keeps a pointer
+  const std::string needs = std::string(kind) == "relay"
+                                ? R"("host": "h", "port": 99, "scheme": "trino")"
+                                : R"("host": "h", "credentials": {"file": "/etc/carrel/d.json"})";
+  texts.push_back(R"({"databases": {"d": {"kind": ")" + std::string(kind) + "\", " + needs + more +
+                  "}}}");
+  return {texts.back().c_str(), good};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Databases, HostConfigSchema,
+    ::testing::Values(
+        Server("postgresql", "", true), Server("mssql", "", true), Server("relay", "", true),
+        Server("oracle", "", false), Server("postgresql", R"(, "port": 5)", true),
+        Server("postgresql", R"(, "port": 0)", false),
+        Server("postgresql", R"(, "path": "/d")", false),
+        Server("postgresql", R"(, "scheme": "x")", false),
+        Server("postgresql", R"(, "tls": {"mode": "off"})", true),
+        Server("postgresql", R"(, "tls": {"mode": "prefer"})", false),
+        Server("postgresql", R"(, "tls": {"mode": "off", "ca_file": "/ca"})", false),
+        Server("mssql", R"(, "tls": {"ca_file": "/ca", "server_name": "db.example"})", true),
+        Server("relay", R"(, "tls": {})", false),
+        Server("relay", R"(, "credentials": {"systemd_credential": "lake"})", true),
+        Server("relay", R"(, "credentials": {})", false),
+        Server("relay", R"(, "credentials": {"file": "/a", "systemd_credential": "b"})", false),
+        Server("relay", R"(, "credentials": {"file": "a"})", false),
+        Server("relay", R"(, "credentials": {"password": "a"})", false),
+        Server("postgresql", R"(, "limits": {"connections": 4, "connect_seconds": 3})", true),
+        Server("postgresql", R"(, "limits": {"connections": 0})", false),
+        Server("postgresql", R"(, "limits": {"memory": 4})", false),
+        Server("postgresql", R"(, "temporary_database": "temp", "max_jobs": 3)", true),
+        Server("postgresql", R"(, "temporary_database": "a;b")", false),
+        Server("postgresql", R"(, "max_jobs": 0)", false),
+        Server("postgresql", R"(, "maintenance": "wait")", true),
+        Server("postgresql", R"(, "maintenance": true)", false),
+        Server("postgresql", R"(, "environment": {"EMIS_ORGANISATION_HASH": "x"})", true),
+        Server("postgresql", R"(, "environment": {"LD_PRELOAD": "x"})", false),
+        Server("postgresql", R"(, "environment": {"EHRQL_PERMISSIONS": "[]"})", false),
+        Server("postgresql", R"(, "environment": {"A B": "x"})", false),
+        Document{R"({"databases": {"d": {"kind": "mssql", "host": "h"}}})", false},
+        Document{R"({"databases": {"d": {"kind": "mssql", "path": "/h"}}})", false},
+        Document{R"({"databases": {"d": {"kind": "relay", "host": "h", "port": 9}}})", false},
+        Document{R"({"databases": {"d": {"kind": "relay", "host": "h/x", "port": 9,
+                     "scheme": "x"}}})",
+                 false},
+        Document{R"({"databases": {"d": {"kind": "sqlite", "path": "/d", "maintenance": "wait",
+                     "temporary_database": "t", "max_jobs": 2, "environment": {"X": "y"}}}})",
+                 true},
+        Document{R"({"databases": {"d": {"kind": "sqlite", "path": "/d", "host": "h"}}})", false}));
 
 }  // namespace
 }  // namespace carrel

@@ -26,7 +26,8 @@ inline HostConfig SampleHost() {
   auto host = DecodeHostConfig(Json::parse(R"({
       "allowed_repositories": ["https://github.com/opensafely"],
       "databases": {"default": {"kind": "sqlite", "path": "/srv/db.sqlite"},
-                    "full": {"kind": "mssql", "host": "db.example"}}})"));
+                    "full": {"kind": "mssql", "host": "db.example",
+                             "credentials": {"file": "/etc/carrel/full.json"}}}})"));
   EXPECT_TRUE(host.has_value()) << host.error().ToString();
   return *host;
 }

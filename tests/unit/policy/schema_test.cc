@@ -12,7 +12,8 @@ using testing_support::JsonSchema;
 using testing_support::ShippedFiles;
 
 std::string SchemaOf(const std::string& file) {
-  if (file == "permissions/databases.json") return "permissions-databases.schema.json";
+  if (file == "permissions/databases.json" || file == "permissions/plain-relay.json")
+    return "permissions-databases.schema.json";
   if (file == "permissions/datasets.json") return "permissions-datasets.schema.json";
   if (file.starts_with("permissions/")) return "permissions.schema.json";
   return file.substr(0, file.size() - 5) + ".schema.json";
