@@ -1,0 +1,121 @@
+#include "gateway/gateway.h"
+
+#include <arpa/inet.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "gateway/listen.h"
+#include "gateway/protocol.h"
+
+namespace carrel::gateway {
+namespace {
+
+// Two descriptors a connection. The soft limit is carrel's own to raise.
+void MakeRoomForDescriptors(uint32_t connections) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, 2 * rlim_t{connections} + 256);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// What is not plain in a URL's path is percent-encoded.
+std::string UrlEncode(std::string_view text) {
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  std::string encoded;
+  for (const unsigned char c : text) {
+    if (std::isalnum(c) != 0 ||
+        std::string_view("-._~").find(static_cast<char>(c)) != std::string_view::npos)
+      encoded += static_cast<char>(c);
+    else
+      encoded += {'%', kHex[c >> 4], kHex[c & 15]};
+  }
+  return encoded;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream, const JobLogin&) {
+  if (upstream.kind == "relay") return MakePlainRelay();
+  return BadInput("database", "the gateway knows no databases of kind " + upstream.kind);
+}
+
+uint16_t PortInside(const std::string& kind) { return kind == "mssql" ? 1433 : 5432; }
+
+Gateway::~Gateway() = default;
+
+Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
+  std::unique_ptr<Gateway> gateway(new Gateway);
+  if (upstream.address.empty()) {
+    CARREL_ASSIGN(upstream.address, ResolveAddress(upstream.host));
+  }
+  CARREL_ASSIGN(gateway->login_, MakeJobLogin());
+  CARREL_ASSIGN(gateway->records_, RecordQueue::Make());
+  gateway->upstream_ = std::move(upstream);
+  const Upstream& up = gateway->upstream_;
+  CARREL_ASSIGN(gateway->factory_, MakeProtocol(up, gateway->login_));
+  const std::string place =
+      "127.0.0.1:" + std::to_string(PortInside(up.kind)) + "/" + UrlEncode(up.database);
+  gateway->environment_["DATABASE_URL"] =
+      up.kind == "relay"
+          ? "tcp://" + place
+          : up.kind + "://" + gateway->login_.user + ":" + gateway->login_.password + "@" + place;
+  return gateway;
+}
+
+Result<void> Gateway::Relaying(UniqueFd listener) {
+  MakeRoomForDescriptors(upstream_.max_connections);
+  const RelayOptions options = {.address = upstream_.address,
+                                .port = upstream_.port,
+                                .max_connections = upstream_.max_connections,
+                                .idle_seconds = upstream_.idle_seconds,
+                                .login_seconds = upstream_.login_seconds};
+  records_->Push(Event{"gateway-start",
+                       0,
+                       {{"database", upstream_.name},
+                        {"kind", upstream_.kind},
+                        {"address", upstream_.address},
+                        {"port", uint64_t{upstream_.port}}}});
+  CARREL_ASSIGN(relay_, Relay::Start(std::move(listener), options, *factory_, *records_));
+  return {};
+}
+
+Result<void> Gateway::Open(int pidfd) {
+  CARREL_ASSIGN(UniqueFd listener, ListenInside(pidfd, PortInside(upstream_.kind)));
+  return Relaying(std::move(listener));
+}
+
+Result<uint16_t> Gateway::OpenHere() {
+  CARREL_ASSIGN(UniqueFd listener, ListenHere(0));
+  sockaddr_in address = {};
+  socklen_t size = sizeof address;
+  if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return SysFault("gateway", "getsockname");
+  CARREL_TRY(Relaying(std::move(listener)));
+  return ntohs(address.sin_port);
+}
+
+int Gateway::poll_fd() const { return records_->poll_fd(); }
+
+Result<void> Gateway::Service(const AppendRecord& append) { return records_->Drain(append); }
+
+Result<void> Gateway::Close(const AppendRecord& append) {
+  if (relay_ == nullptr) return {};
+  relay_->Stop();
+  const RelayCounts counts = relay_->counts();
+  relay_.reset();
+  CARREL_TRY(records_->Drain(append));
+  return append("gateway-end", {{"connections", counts.connections},
+                                {"refused", counts.refused},
+                                {"statements", records_->statements()},
+                                {"bytes_to_server", counts.bytes_to_server},
+                                {"bytes_to_client", counts.bytes_to_client}});
+}
+
+uint64_t Gateway::statements() const { return records_->statements(); }
+
+}  // namespace carrel::gateway

@@ -1,0 +1,47 @@
+// The sockets of a gateway: accepts the action's connections, makes those to the database, and
+// moves bytes between them through a Protocol. One thread, one loop, whatever the number of
+// connections.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "gateway/protocol.h"
+#include "gateway/record.h"
+
+namespace carrel::gateway {
+
+struct RelayOptions {
+  std::string address;  ///< of the database: numeric, the only one ever connected to
+  uint16_t port = 0;
+  uint32_t max_connections = 256;  ///< at once; one more is closed at once, and counted
+  uint32_t idle_seconds = 4 * 3600;
+  uint32_t login_seconds = 60;
+};
+
+struct RelayCounts {
+  uint64_t connections = 0;
+  uint64_t refused = 0;          ///< over the limit
+  uint64_t bytes_to_server = 0;  ///< of connections that are over
+  uint64_t bytes_to_client = 0;
+};
+
+class Relay {
+ public:
+  virtual ~Relay() = default;  ///< stops it
+
+  /// Starts the thread. `listener` is a TCP socket that listens; `factory` and `records` must live
+  /// longer.
+  static Result<std::unique_ptr<Relay>> Start(UniqueFd listener, const RelayOptions& options,
+                                              ProtocolFactory& factory, RecordQueue& records);
+
+  /// Closes the listener and all connections and waits for the thread: no record comes afterwards.
+  virtual void Stop() = 0;
+  /// Of all that is over; whole after Stop.
+  virtual RelayCounts counts() const = 0;
+};
+
+}  // namespace carrel::gateway

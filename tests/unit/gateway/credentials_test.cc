@@ -1,0 +1,117 @@
+#include "gateway/credentials.h"
+
+#include <gmock/gmock.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <fstream>
+
+#include "support/temp_dir.h"
+
+namespace carrel::gateway {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing_support::TempDir;
+using testing_support::WriteFile;
+
+class CredentialsTest : public ::testing::Test {
+ protected:
+  std::string File(const std::string& text, mode_t mode = 0400) {
+    const std::string path = dir_ / ("file" + std::to_string(++files_));
+    WriteFile(path, text, 0600);
+    EXPECT_EQ(::chmod(path.c_str(), mode), 0);
+    return path;
+  }
+  std::string Problem(const std::string& source, const std::string& user = "u") {
+    auto loaded = LoadCredentials(source, user);
+    return loaded ? "(loaded)" : loaded.error().ToString();
+  }
+
+  TempDir dir_;
+  int files_ = 0;
+};
+
+TEST_F(CredentialsTest, ReadsPasswordOrBoth) {
+  auto one = LoadCredentials(File("s3:cret\r\n"), "reader");
+  ASSERT_TRUE(one.has_value()) << one.error().ToString();
+  EXPECT_EQ(one->user, "reader");
+  EXPECT_EQ(one->password.view(), "s3:cret");
+  auto both = LoadCredentials(File("reader:s3:cret\n"), "");
+  ASSERT_TRUE(both.has_value()) << both.error().ToString();
+  EXPECT_EQ(both->user, "reader");
+  EXPECT_EQ(both->password.view(), "s3:cret");
+}
+
+TEST_F(CredentialsTest, ChecksTheFile) {
+  EXPECT_THAT(Problem(File("hidden", 0440)), HasSubstr("open to group or others"));
+  EXPECT_THAT(Problem(File("hidden", 0604)), HasSubstr("open to group or others"));
+  EXPECT_THAT(Problem(dir_.path()), HasSubstr("no regular file"));
+  const std::string link = dir_ / "link";
+  ASSERT_EQ(::symlink(File("hidden").c_str(), link.c_str()), 0);
+  EXPECT_THAT(Problem(link), HasSubstr("ELOOP"));
+  EXPECT_THAT(Problem(dir_ / "none"), HasSubstr("ENOENT"));
+  EXPECT_THAT(Problem("relative"), HasSubstr("absolute path"));
+  EXPECT_THAT(Problem(File("")), HasSubstr("no password"));
+  EXPECT_THAT(Problem(File(std::string("a\0b", 3))), HasSubstr("NUL"));
+  EXPECT_THAT(Problem(File(std::string(5000, 'x'))), HasSubstr("longer than"));
+  const std::string both = Problem(File("hidden"), "");
+  EXPECT_THAT(both, HasSubstr("USER:PASSWORD"));
+  EXPECT_THAT(both, Not(HasSubstr("hidden")));
+  if (::geteuid() == 0) {
+    const std::string others = File("hidden");
+    ASSERT_EQ(::chown(others.c_str(), 12345, 0), 0);
+    EXPECT_THAT(Problem(others), HasSubstr("another user"));
+  }
+}
+
+TEST_F(CredentialsTest, FromSystemd) {
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+  EXPECT_THAT(Problem("systemd:db"), HasSubstr("CREDENTIALS_DIRECTORY"));
+  WriteFile(dir_ / "db", "pw\n", 0400);
+  ::setenv("CREDENTIALS_DIRECTORY", dir_.path().c_str(), 1);
+  auto loaded = LoadCredentials("systemd:db", "u");
+  ASSERT_TRUE(loaded.has_value()) << loaded.error().ToString();
+  EXPECT_EQ(loaded->password.view(), "pw");
+  EXPECT_THAT(Problem("systemd:../db"), HasSubstr("not the name"));
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+TEST(SecretTest, IsLockedAndNotInChildren) {
+  auto secret = Secret::Of("the password");
+  ASSERT_TRUE(secret.has_value()) << secret.error().ToString();
+  // VmFlags of its pages: lo (locked), dd (not dumped), dc (not in a fork).
+  std::ifstream maps("/proc/self/smaps");
+  const auto address = reinterpret_cast<uintptr_t>(secret->view().data());
+  bool inside = false, found = false;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &begin, &end) == 2)
+      inside = begin <= address && address < end;
+    if (!inside || !line.starts_with("VmFlags:")) continue;
+    found = true;
+    for (const char* flag : {" lo", " dd", " dc"}) EXPECT_THAT(line, HasSubstr(flag));
+  }
+  EXPECT_TRUE(found);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int pipe_ends[2];
+    if (::pipe(pipe_ends) != 0) ::_exit(2);
+    ::_exit(::write(pipe_ends[1], secret->view().data(), 1) < 0 && errno == EFAULT ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0) << "the child could read it";
+}
+
+TEST(SecretTest, SmallTools) {
+  EXPECT_TRUE(SameBytes("abc", "abc"));
+  EXPECT_FALSE(SameBytes("abc", "abd"));
+  EXPECT_FALSE(SameBytes("abc", "ab"));
+  EXPECT_EQ(RandomHex(8).value_or("").size(), 16u);
+  EXPECT_NE(RandomHex(8).value_or(""), RandomHex(8).value_or(""));
+}
+
+}  // namespace
+}  // namespace carrel::gateway
