@@ -13,6 +13,7 @@ using config_decode::DecodePath;
 
 constexpr std::pair<const char*, DatabaseTls::Mode> kTlsModes[] = {
     {"off", DatabaseTls::Mode::kOff},
+    {"require", DatabaseTls::Mode::kRequire},
     {"verify-ca", DatabaseTls::Mode::kVerifyCa},
     {"verify-full", DatabaseTls::Mode::kVerifyFull}};
 
@@ -49,9 +50,10 @@ void DecodeTls(JsonObject& in, DatabaseTls& tls) {
   JsonObject members(*value, in.PointerTo("tls"));
   DecodeChoice(members, "mode", kTlsModes, tls.mode);
   DecodePath(members, "ca_file", tls.ca_file);
-  tls.server_name = members.String("server_name", 255).value_or("");
-  if (tls.mode == DatabaseTls::Mode::kOff && (members.Has("ca_file") || members.Has("server_name")))
-    members.Problem("mode", "is \"off\": nothing would be verified");
+  const bool verifies =
+      tls.mode == DatabaseTls::Mode::kVerifyCa || tls.mode == DatabaseTls::Mode::kVerifyFull;
+  if (!verifies && members.Has("ca_file"))
+    members.Problem("ca_file", "is given, but this mode verifies nothing");
   in.Merge(members.Finish());
 }
 
@@ -64,6 +66,7 @@ void DecodeCredentials(JsonObject& in, const std::string& kind, CredentialSource
   }
   JsonObject members(*value, in.PointerTo("credentials"));
   DecodePath(members, "file", source.file);
+  source.user = members.String("user", 128).value_or("");
   source.systemd_credential = members.String("systemd_credential", 128).value_or("");
   if (members.Has("systemd_credential") && !IsName(source.systemd_credential))
     members.Problem("systemd_credential", "is not a name");
@@ -109,7 +112,7 @@ void DecodeServer(JsonObject& in, DatabaseConfig& database) {
     };
     take("connections", 16'384, database.max_connections);
     take("idle_seconds", 31 * 86'400, database.idle_seconds);
-    take("connect_seconds", 600, database.connect_seconds);
+    take("login_seconds", 600, database.login_seconds);
     in.Merge(limits.Finish());
   }
 }
@@ -177,16 +180,16 @@ void AddServer(const DatabaseConfig& database, OrderedJson& json) {
   } else {
     OrderedJson tls = {{"mode", NameOf(kTlsModes, database.tls.mode)}};
     if (!database.tls.ca_file.empty()) tls["ca_file"] = database.tls.ca_file;
-    if (!database.tls.server_name.empty()) tls["server_name"] = database.tls.server_name;
     json["tls"] = std::move(tls);
   }
   const CredentialSource& source = database.credentials;
   if (!source.file.empty()) json["credentials"] = {{"file", source.file}};
   if (!source.systemd_credential.empty())
     json["credentials"] = {{"systemd_credential", source.systemd_credential}};
+  if (!source.user.empty()) json["credentials"]["user"] = source.user;
   json["limits"] = {{"connections", database.max_connections},
                     {"idle_seconds", database.idle_seconds},
-                    {"connect_seconds", database.connect_seconds}};
+                    {"login_seconds", database.login_seconds}};
 }
 
 }  // namespace

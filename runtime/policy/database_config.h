@@ -15,17 +15,18 @@ namespace carrel {
 struct DatabaseTls {
   enum class Mode {
     kOff,         ///< plain text: the network between host and server is trusted
+    kRequire,     ///< encrypted, and whoever answers is believed
     kVerifyCa,    ///< a certificate of the CA
     kVerifyFull,  ///< ... that names the server (the default)
   };
   Mode mode = Mode::kVerifyFull;
-  std::string ca_file;      ///< PEM; empty: the host's own list
-  std::string server_name;  ///< that the certificate must bear; empty: `host`
+  std::string ca_file;  ///< PEM; empty: the host's own list
 };
 
-/// Where the real user and password are: a JSON object {"user": ..., "password": ...} in a file
-/// that only root can read, or in a systemd credential. Exactly one is named, or none.
+/// Where the real user and password are: USER:PASSWORD, or the password alone when `user` is given,
+/// in a file that only root can read or in a systemd credential. Exactly one is named, or none.
 struct CredentialSource {
+  std::string user;
   std::string file;                ///< absolute path, owned by root, no access for others
   std::string systemd_credential;  ///< a name in CREDENTIALS_DIRECTORY
   bool empty() const { return file.empty() && systemd_credential.empty(); }
@@ -48,8 +49,8 @@ struct DatabaseConfig {
   DatabaseTls tls;       ///< postgresql, mssql
   CredentialSource credentials;
   int64_t max_connections = 256;  ///< of one job, at once
-  int64_t idle_seconds = 86'400;  ///< a connection without a byte either way is closed
-  int64_t connect_seconds = 10;
+  int64_t idle_seconds = 14'400;  ///< without a byte and without a statement that runs
+  int64_t login_seconds = 60;     ///< for connecting and logging in
   // All kinds:
   std::string temporary_database;                  ///< TEMP_DATABASE_NAME of jobs, or empty
   std::map<std::string, std::string> environment;  ///< more variables of jobs that are granted it

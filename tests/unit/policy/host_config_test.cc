@@ -77,7 +77,7 @@ TEST(HostConfig, WhatItPrintsDecodesToTheSame) {
   EXPECT_EQ(full.credentials.systemd_credential, "full-db");
   EXPECT_EQ(full.max_connections, 8);
   EXPECT_EQ(full.idle_seconds, 60);
-  EXPECT_EQ(full.connect_seconds, 10);
+  EXPECT_EQ(full.login_seconds, 60);
   EXPECT_EQ(full.max_jobs, 4);
   EXPECT_EQ(full.maintenance, Maintenance::kWait);
   EXPECT_EQ(config->databases.at("lake").scheme, "trino");
@@ -168,14 +168,16 @@ INSTANTIATE_TEST_SUITE_P(
         Server("postgresql", R"(, "tls": {"mode": "off"})", true),
         Server("postgresql", R"(, "tls": {"mode": "prefer"})", false),
         Server("postgresql", R"(, "tls": {"mode": "off", "ca_file": "/ca"})", false),
-        Server("mssql", R"(, "tls": {"ca_file": "/ca", "server_name": "db.example"})", true),
+        Server("mssql", R"(, "tls": {"mode": "require"})", true),
+        Server("mssql", R"(, "tls": {"mode": "require", "ca_file": "/ca"})", false),
+        Server("mssql", R"(, "tls": {"ca_file": "/ca"})", true),
         Server("relay", R"(, "tls": {})", false),
-        Server("relay", R"(, "credentials": {"systemd_credential": "lake"})", true),
+        Server("relay", R"(, "credentials": {"user": "u", "systemd_credential": "lake"})", true),
         Server("relay", R"(, "credentials": {})", false),
         Server("relay", R"(, "credentials": {"file": "/a", "systemd_credential": "b"})", false),
         Server("relay", R"(, "credentials": {"file": "a"})", false),
         Server("relay", R"(, "credentials": {"password": "a"})", false),
-        Server("postgresql", R"(, "limits": {"connections": 4, "connect_seconds": 3})", true),
+        Server("postgresql", R"(, "limits": {"connections": 4, "login_seconds": 3})", true),
         Server("postgresql", R"(, "limits": {"connections": 0})", false),
         Server("postgresql", R"(, "limits": {"memory": 4})", false),
         Server("postgresql", R"(, "temporary_database": "temp", "max_jobs": 3)", true),
