@@ -48,6 +48,10 @@ class LogReader {
 
   /// Reads the next event block; false at the end, which `end` and `why` then describe.
   Result<bool> NextBlock();
+  /// After kUnsealed or kTruncated: the log may have grown, so that NextBlock is worth a try.
+  void Resume() {
+    if (end_ == LogEnd::kUnsealed || end_ == LogEnd::kTruncated) end_ = LogEnd::kOpen;
+  }
   const BlockHeader& header() const { return header_; }
   std::string_view payload() const { return std::string_view(block_).substr(header_.header_bytes); }
   /// The decoder of the block, opened on first use.

@@ -9,6 +9,9 @@
 
 namespace carrel {
 
+/// From 64 lower-case hexadecimal digits (public_log.cc).
+Result<Hash> HashFromHex(std::string_view hex);
+
 /// SHA-256 of 0x00 and the entry.
 Hash LeafHash(std::string_view entry);
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "audit/host_key.h"
 #include "base/clock.h"
@@ -55,14 +56,18 @@ const char* OutcomeName(PublicOutcome outcome) {
   return kNames[static_cast<size_t>(outcome)];
 }
 
+}  // namespace
+
 Result<Hash> HashFromHex(std::string_view hex) {
-  if (!IsLowerHex(hex, 64)) return Fault(kHeadName, "not a hash");
+  if (!IsLowerHex(hex, 64)) return BadInput("", "not a hash: " + std::string(hex.substr(0, 80)));
   auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   Hash hash;
   for (size_t i = 0; i < hash.size(); ++i)
     hash[i] = static_cast<uint8_t>(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
   return hash;
 }
+
+namespace {
 
 // What is signed: all of the head but the signature.
 Json HeadJson(const TreeHead& head, const std::string& time) {
@@ -75,35 +80,13 @@ Json HeadJson(const TreeHead& head, const std::string& time) {
           {"time", time}};
 }
 
-Result<TreeHead> ReadHead(const std::string& state_dir, const std::string& directory) {
-  TreeHead head;
+// An empty head when there is none yet.
+Result<TreeHead> ReadHead(const std::string& state_dir, const std::string& directory,
+                          LogFinding* finding) {
   auto text = ReadFile(directory + "/" + kHeadName, 1u << 20);
-  if (!text && text.error().code == ENOENT) return head;
+  if (!text && text.error().code == ENOENT) return TreeHead{};
   if (!text) return std::move(text).error();
-  CARREL_ASSIGN(Json outer, ParseJson(*text, kHeadName));
-  JsonObject in(outer, "");
-  const std::string signed_text = in.RequiredString("head", 65536);
-  head.key_id = in.RequiredString("key");
-  head.signature = in.RequiredString("signature");
-  CARREL_TRY(in.Finish());
-  auto check = CheckSignature(state_dir, signed_text, {head.key_id, head.signature});
-  if (!check) return std::move(check).error();
-  if (*check == SignatureCheck::kUnknownKey)
-    return Fault(kHeadName, "signed with key " + head.key_id + ", which is not known here");
-  if (*check == SignatureCheck::kBad) return Fault(kHeadName, "its signature is not good");
-  CARREL_ASSIGN(Json inner, ParseJson(signed_text, kHeadName));
-  JsonObject fields(inner, "/head");
-  head.frontier.size = static_cast<uint64_t>(fields.RequiredInt("size", 0, INT64_MAX));
-  head.bytes = static_cast<uint64_t>(fields.RequiredInt("bytes", 0, INT64_MAX));
-  const auto roots = fields.Strings("frontier").value_or(std::vector<std::string>{});
-  (void)fields.RequiredString("root");
-  (void)fields.RequiredString("time");
-  CARREL_TRY(fields.Finish());
-  for (const std::string& root : roots) {
-    CARREL_ASSIGN(Hash hash, HashFromHex(root));
-    head.frontier.roots.push_back(hash);
-  }
-  return head;
+  return ParseHead(state_dir, *text, finding);
 }
 
 Result<void> WriteHead(int dir, const std::string& state_dir, TreeHead head) {
@@ -191,7 +174,8 @@ Result<uint64_t> AppendPublicRecord(const std::string& state_dir, const PublicJo
   const std::string path = state_dir + "/public";
   CARREL_ASSIGN(UniqueFd dir, MakeDirs(path, 0755));
   if (::flock(dir.get(), LOCK_EX) != 0) return SysFault(path, "flock");
-  CARREL_ASSIGN(TreeHead head, ReadHead(state_dir, path));
+  LogFinding finding;
+  CARREL_ASSIGN(TreeHead head, ReadHead(state_dir, path, &finding));
   CARREL_ASSIGN(UniqueFd log,
                 OpenBeneath(dir.get(), kLogName, O_RDWR | O_CREAT | O_NOFOLLOW, 0644));
   CARREL_TRY(CatchUp(log.get(), head));
@@ -207,14 +191,61 @@ Result<uint64_t> AppendPublicRecord(const std::string& state_dir, const PublicJo
   return index;
 }
 
-Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string& directory) {
+Result<TreeHead> ParseHead(const std::string& state_dir, const std::string& text,
+                           LogFinding* finding) {
+  *finding = LogFinding::kAltered;
+  TreeHead head;
+  CARREL_ASSIGN(Json outer, ParseJson(text, kHeadName));
+  JsonObject in(outer, "");
+  head.text = in.RequiredString("head", 65536);
+  head.key_id = in.RequiredString("key");
+  head.signature = in.RequiredString("signature");
+  CARREL_TRY(in.Finish());
+  auto check = CheckSignature(state_dir, head.text, {head.key_id, head.signature});
+  if (!check) return std::move(check).error();
+  if (*check == SignatureCheck::kUnknownKey) {
+    *finding = LogFinding::kUnknownKey;
+    return Fault(kHeadName, "signed with key " + head.key_id + ", which is not known here");
+  }
+  if (*check == SignatureCheck::kBad) return Fault(kHeadName, "its signature is not good");
+  CARREL_ASSIGN(Json inner, ParseJson(head.text, kHeadName));
+  JsonObject fields(inner, "/head");
+  head.frontier.size = static_cast<uint64_t>(fields.RequiredInt("size", 0, INT64_MAX));
+  head.bytes = static_cast<uint64_t>(fields.RequiredInt("bytes", 0, INT64_MAX));
+  const auto roots = fields.Strings("frontier").value_or(std::vector<std::string>{});
+  const std::string root = fields.RequiredString("root");
+  (void)fields.RequiredString("time");
+  CARREL_TRY(fields.Finish());
+  for (const std::string& hex : roots) {
+    CARREL_ASSIGN(Hash hash, HashFromHex(hex));
+    head.frontier.roots.push_back(hash);
+  }
+  // One root for each bit of the size; `root` is what they make.
+  if (head.frontier.roots.size() != static_cast<size_t>(std::popcount(head.frontier.size)) ||
+      HexOf(head.frontier.Root()) != root)
+    return Fault(kHeadName, "its root is not that of its subtrees");
+  *finding = LogFinding::kWhole;
+  return head;
+}
+
+Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string& directory,
+                                LogFinding* finding) {
+  LogFinding ignored;
+  if (finding == nullptr) finding = &ignored;
+  *finding = LogFinding::kAltered;
   PublicLog log;
-  CARREL_ASSIGN(log.head, ReadHead(state_dir, directory));
+  CARREL_ASSIGN(log.head, ReadHead(state_dir, directory, finding));
   auto text = ReadFile(directory + "/" + kLogName, kMaxLog);
-  if (!text && text.error().code == ENOENT && log.head.frontier.size == 0) return log;
-  if (!text) return std::move(text).error();
-  if (text->size() < log.head.bytes)
+  if (!text && text.error().code == ENOENT && log.head.frontier.size == 0) {
+    *finding = LogFinding::kWhole;
+    return log;
+  }
+  if (!text || text->size() < log.head.bytes) {
+    *finding = LogFinding::kTruncated;
+    if (!text) return std::move(text).error();
     return Fault(kLogName, "shorter than its head says: records are missing");
+  }
+  *finding = LogFinding::kAltered;
   // What a running job has appended since the head was written is not under it.
   std::string_view covered = std::string_view(*text).substr(0, log.head.bytes);
   Frontier tree;
@@ -227,6 +258,7 @@ Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string&
   }
   if (tree.size != log.head.frontier.size || tree.roots != log.head.frontier.roots)
     return Fault(kLogName, "its records are not those that the head was signed over");
+  *finding = LogFinding::kWhole;
   return log;
 }
 

@@ -9,6 +9,7 @@
 
 #include "audit/event_source.h"
 #include "audit/merkle.h"
+#include "audit/verify.h"
 #include "base/json.h"
 #include "base/result.h"
 
@@ -45,6 +46,7 @@ std::string PublicRecordText(const PublicJob& job);
 struct TreeHead {
   Frontier frontier;
   uint64_t bytes = 0;  ///< of log.jsonl, under this head
+  std::string text;    ///< what was signed: JSON
   std::string key_id;
   std::string signature;
 };
@@ -60,10 +62,17 @@ struct PublicLog {
   TreeHead head;
 };
 
+/// Reads a head (the text of a tree.json) and checks its signature. `*finding` says what is wrong
+/// when it is not good: kAltered or kUnknownKey.
+Result<TreeHead> ParseHead(const std::string& state_dir, const std::string& text,
+                           LogFinding* finding);
+
 /// Reads and checks the log in `directory` (`<state>/public`, or a copy of it): content against
 /// root, head against signature. An error says what does not hold. The key must be in
 /// `<state>/keys`: one that came with the log would prove nothing.
-Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string& directory);
+/// `*finding`, where asked for, says which kind of fault it is.
+Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string& directory,
+                                LogFinding* finding = nullptr);
 
 /// The index of the last record of `job`.
 std::optional<uint64_t> FindPublicRecord(const PublicLog& log, const std::string& job);

@@ -7,18 +7,6 @@
 namespace carrel {
 namespace {
 
-bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
-  const BlockHeader& header = log.header();
-  if (filter.since_ns && log.RealTime(header.last_ns) < *filter.since_ns) return false;
-  if (filter.until_ns && log.RealTime(header.first_ns) > *filter.until_ns) return false;
-  if (filter.denied && header.denied == 0) return false;
-  if (filter.wants_calls_only() && header.calls == 0) return false;
-  if (filter.syscalls.empty()) return true;
-  return std::any_of(filter.syscalls.begin(), filter.syscalls.end(), [&](uint32_t nr) {
-    return std::binary_search(header.numbers.begin(), header.numbers.end(), nr);
-  });
-}
-
 bool PathMatches(const AuditEvent& event, const std::string& prefix) {
   if (event.has_file && event.file.path.starts_with(prefix)) return true;
   return std::any_of(event.data.begin(), event.data.end(), [&](const Datum& datum) {
@@ -33,8 +21,23 @@ bool AddressMatches(const AuditEvent& event, const std::string& prefix) {
   });
 }
 
+}  // namespace
+
+bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
+  const BlockHeader& header = log.header();
+  if (filter.since_ns && log.RealTime(header.last_ns) < *filter.since_ns) return false;
+  if (filter.until_ns && log.RealTime(header.first_ns) > *filter.until_ns) return false;
+  if (filter.denied && header.denied == 0) return false;
+  if (header.calls == 0 && filter.wanted() == KindBit(EventKind::kCall)) return false;
+  if (header.calls == header.rows && (filter.wanted() & KindBit(EventKind::kCall)) == 0) return false;
+  if (filter.syscalls.empty()) return true;
+  return std::any_of(filter.syscalls.begin(), filter.syscalls.end(), [&](uint32_t nr) {
+    return std::binary_search(header.numbers.begin(), header.numbers.end(), nr);
+  });
+}
+
 bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& filter) {
-  if (event.kind != EventKind::kCall && filter.wants_calls_only()) return false;
+  if ((filter.wanted() & KindBit(event.kind)) == 0) return false;
   if (filter.denied && (event.flags & kCallDenied) == 0) return false;
   if (filter.errors && (event.result >= 0 || event.result < -4095)) return false;
   if (!filter.syscalls.empty() &&
@@ -57,8 +60,6 @@ bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& f
   if (filter.until_ns && log.RealTime(event.time_ns) > *filter.until_ns) return false;
   return true;
 }
-
-}  // namespace
 
 Result<void> ForEachEvent(LogReader& log, const EventFilter& filter,
                           const std::function<void(const AuditEvent&)>& visit) {

@@ -10,7 +10,13 @@
 
 namespace carrel {
 
+/// A set of EventKinds, by bit.
+using EventKinds = uint32_t;
+inline constexpr EventKinds kAllKinds = (1u << (kLastEventKind + 1)) - 1;
+constexpr EventKinds KindBit(EventKind kind) { return 1u << static_cast<uint32_t>(kind); }
+
 struct EventFilter {
+  EventKinds kinds = kAllKinds;
   std::vector<uint32_t> syscalls;      ///< x86-64 numbers; empty: any
   std::optional<std::string> path;     ///< a path, claimed or real, begins so
   std::optional<uint32_t> pid;         ///< process or thread, inside or outside
@@ -22,12 +28,18 @@ struct EventFilter {
   std::optional<int64_t> until_ns;
   bool denied = false;      ///< only what the filter refused
   bool errors = false;      ///< only calls that failed
-  bool calls_only = false;  ///< no lifecycle rows; the above imply it
 
-  bool wants_calls_only() const {
-    return calls_only || denied || errors || address || error || result || !syscalls.empty();
+  /// The kinds that can match: some questions are about calls alone.
+  EventKinds wanted() const {
+    const bool calls = denied || errors || address || error || result || !syscalls.empty();
+    return calls ? kinds & KindBit(EventKind::kCall) : kinds;
   }
 };
+
+/// Can the block that `log` has just read hold an event that the filter lets through?
+bool BlockMayMatch(const LogReader& log, const EventFilter& filter);
+
+bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& filter);
 
 /// Calls `visit` for each event that the filter lets through, in the order of the log. Blocks that
 /// cannot hold one are passed over. The error of an unreadable log is returned; how the log ended

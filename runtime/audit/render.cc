@@ -13,49 +13,9 @@
 namespace carrel {
 namespace {
 
-// Bytes of the UTF-8 sequence at the start of `text`, or 0 when it is none. `point` is its value.
-size_t SequenceLength(std::string_view text, uint32_t* point) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t first = byte(0);
-  if (first < 0x80) return *point = first, 1;
-  size_t length = first >= 0xf0 && first < 0xf5 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0;
-  if (first >= 0xf5 || length == 0 || text.size() < length) return 0;
-  uint32_t value = first & (0xff >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    value = value << 6 | (byte(i) & 0x3f);
-  }
-  static constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (value < kLeast[length] || (value >= 0xd800 && value < 0xe000) || value > 0x10ffff) return 0;
-  *point = value;
-  return length;
-}
+std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
 
-// What a terminal or a reader's eye could be misled by: controls and changes of direction.
-bool Misleads(uint32_t point) {
-  return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x200e || point == 0x200f ||
-         (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) ||
-         point == 0xfeff;
-}
-
-std::string Escape(std::string_view text, bool for_terminal) {
-  std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    uint32_t point = 0;
-    size_t length = SequenceLength(text, &point);
-    const bool plain = length != 0 && !(for_terminal && Misleads(point));
-    if (length == 0) length = 1;
-    if (plain) {
-      out += text.substr(0, length);
-    } else {
-      for (char c : text.substr(0, length))
-        out += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
-    }
-    text.remove_prefix(length);
-  }
-  return out;
-}
+}  // namespace
 
 const char* KindName(EventKind kind) {
   static constexpr const char* kNames[] = {"call", "record", "task", "exec",
@@ -72,85 +32,6 @@ std::vector<std::string> SplitArgv(std::string_view bytes) {
   }
   return argv;
 }
-
-void AddData(const AuditEvent& event, OrderedJson& out) {
-  bool truncated = false;
-  OrderedJson strings = OrderedJson::object();
-  for (const Datum& datum : event.data) {
-    truncated |= (datum.flags & kDataTruncated) != 0;
-    if ((datum.flags & kDataFault) != 0) {
-      out["unreadable"] = true;
-    } else if (datum.kind == kDataString) {
-      if (!out.contains("path")) out["path"] = Utf8(datum.bytes);
-      strings[std::to_string(datum.arg)] = Utf8(datum.bytes);
-    } else if (datum.kind == kDataSockaddr) {
-      out["address"] = Utf8(SocketAddress(datum.bytes));
-    } else if (datum.kind == kDataFilename) {
-      out["path"] = Utf8(datum.bytes);
-    } else if (datum.kind == kDataArgv) {
-      OrderedJson argv = OrderedJson::array();
-      for (const std::string& arg : SplitArgv(datum.bytes)) argv.push_back(Utf8(arg));
-      out["argv"] = std::move(argv);
-    }
-  }
-  if (strings.size() > 1) out["strings"] = std::move(strings);
-  if (truncated) out["truncated"] = true;
-  if (event.has_file) {
-    out["file"] = {
-        {"path", Utf8(event.file.path)},
-        {"device", fmt::format("{}:{}", event.file.device >> 20, event.file.device & 0xfffff)},
-        {"inode", event.file.inode},
-        {"mode", fmt::format("{:o}", event.file.mode)}};
-    if ((event.file.flags & kDataOutside) != 0) out["file"]["outside_root"] = true;
-    if ((event.file.flags & kDataTruncated) != 0) out["file"]["truncated"] = true;
-  }
-}
-
-void AddCall(const AuditEvent& event, OrderedJson& out) {
-  out["syscall"] = SyscallName(event.nr, (event.flags & kCallCompat) != 0);
-  out["nr"] = event.nr;
-  out["args"] = event.args;
-  if ((event.flags & kCallNoReturn) != 0) {
-    out["ret"] = nullptr;
-    out["returned"] = false;
-  } else {
-    out["ret"] = event.result;
-  }
-  if (std::string error = ErrorOf(event); !error.empty()) out["error"] = error;
-  out["denied"] = (event.flags & kCallDenied) != 0;
-  out["duration_ns"] = event.duration_ns;
-}
-
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
-std::string CallText(const AuditEvent& event) {
-  std::string line = SyscallName(event.nr, (event.flags & kCallCompat) != 0) + '(';
-  for (size_t i = 0; i < 6; ++i) {
-    const Datum* shown = nullptr;
-    for (const Datum& datum : event.data)
-      if (datum.arg == i && (datum.flags & kDataFault) == 0) shown = &datum;
-    if (i > 0) line += ", ";
-    if (shown == nullptr)
-      line += event.args[i] < 4096 ? std::to_string(event.args[i])
-                                   : fmt::format("{:#x}", event.args[i]);
-    else if (shown->kind == kDataSockaddr)
-      line += Printable(SocketAddress(shown->bytes));
-    else
-      line += Quoted(shown->bytes);
-  }
-  line += ')';
-  if ((event.flags & kCallNoReturn) != 0) return line + " = ?";
-  line += fmt::format(" = {}", event.result);
-  if (std::string error = ErrorOf(event); !error.empty()) line += ' ' + error;
-  if ((event.flags & kCallDenied) != 0) line += " (denied)";
-  if (event.has_file) line += " <" + Printable(event.file.path) + '>';
-  return line;
-}
-
-}  // namespace
-
-std::string Printable(std::string_view text) { return Escape(text, true); }
-std::string Utf8(std::string_view bytes) { return Escape(bytes, false); }
 
 std::string SocketAddress(std::string_view bytes) {
   sa_family_t family = 0;
@@ -201,40 +82,37 @@ std::string ErrorOf(const AuditEvent& event) {
   }
 }
 
-OrderedJson EventJson(const AuditEvent& event, const LogReader& log) {
-  OrderedJson out;
-  out["time"] = Rfc3339(log.RealTime(event.time_ns));
-  out["kind"] = KindName(event.kind);
-  if (event.kind == EventKind::kRecord) {
-    // Its own kind is the more useful one.
-    if (auto record = ParseJson(event.record, "record"); record && record->is_object())
-      for (auto& [key, value] : record->items()) out[key] = value;
-    return out;
+std::string SyscallOf(const AuditEvent& event) {
+  return SyscallName(event.nr, (event.flags & kCallCompat) != 0);
+}
+
+std::string CallText(const AuditEvent& event) {
+  std::string line = SyscallOf(event) + '(';
+  for (size_t i = 0; i < 6; ++i) {
+    const Datum* shown = nullptr;
+    for (const Datum& datum : event.data)
+      if (datum.arg == i && (datum.flags & kDataFault) == 0) shown = &datum;
+    if (i > 0) line += ", ";
+    if (shown == nullptr)
+      line += event.args[i] < 4096 ? std::to_string(event.args[i])
+                                   : fmt::format("{:#x}", event.args[i]);
+    else if (shown->kind == kDataSockaddr)
+      line += Printable(SocketAddress(shown->bytes));
+    else
+      line += Quoted(shown->bytes);
   }
-  out["pid"] = event.task.inner_tgid;
-  out["tid"] = event.task.inner_tid;
-  out["host_pid"] = event.task.tgid;
-  out["host_tid"] = event.task.tid;
-  out["comm"] = Utf8(event.task.comm);
-  if (event.kind == EventKind::kCall) AddCall(event, out);
-  if (event.kind == EventKind::kTask) {
-    out["parent"] = event.task.parent;
-    out["thread"] = (event.flags & kTaskThread) != 0;
-    out["shares_memory"] = (event.flags & kTaskSharesVm) != 0;
-  }
-  if (event.kind == EventKind::kExec) out["argc"] = event.argc;
-  if (event.kind == EventKind::kExit) {
-    out["status"] = ExitText(event.last ? event.group_code : event.code);
-    out["last"] = event.last;
-  }
-  if (event.kind == EventKind::kStop) out["waiting_bytes"] = event.waiting;
-  AddData(event, out);
-  return out;
+  line += ')';
+  if ((event.flags & kCallNoReturn) != 0) return line + " = ?";
+  line += fmt::format(" = {}", event.result);
+  if (std::string error = ErrorOf(event); !error.empty()) line += ' ' + error;
+  if ((event.flags & kCallDenied) != 0) line += " (denied)";
+  if (event.has_file) line += " <" + Printable(event.file.path) + '>';
+  return line;
 }
 
 const char* EventCsvHead() {
-  return "time,kind,pid,tid,comm,syscall,arg0,arg1,arg2,arg3,arg4,arg5,ret,error,denied,"
-         "duration_ns,path,file,address";
+  return "job,time,kind,pid,tid,comm,syscall,arg0,arg1,arg2,arg3,arg4,arg5,ret,error,denied,"
+         "duration_ns,path,file,address,text";
 }
 
 std::string EventCsv(const AuditEvent& event, const LogReader& log) {
@@ -255,12 +133,13 @@ std::string EventCsv(const AuditEvent& event, const LogReader& log) {
   };
   auto number = [&](auto value) { line += ',' + std::to_string(value); };
   const bool call = event.kind == EventKind::kCall;
+  field(log.job());
   field(Rfc3339(log.RealTime(event.time_ns)));
   field(KindName(event.kind));
   number(event.task.inner_tgid);
   number(event.task.inner_tid);
   field(event.task.comm);
-  field(call ? SyscallName(event.nr, (event.flags & kCallCompat) != 0) : "");
+  field(call ? SyscallOf(event) : "");
   for (uint64_t arg : event.args) call ? number(arg) : field("");
   call && (event.flags & kCallNoReturn) == 0 ? number(event.result) : field("");
   field(ErrorOf(event));
@@ -275,20 +154,20 @@ std::string EventCsv(const AuditEvent& event, const LogReader& log) {
   field(path);
   field(event.has_file ? event.file.path : "");
   field(address);
+  field(EventText(event));
   return line;
 }
 
-std::string EventLine(const AuditEvent& event, const LogReader& log) {
-  std::string line = Rfc3339(log.RealTime(event.time_ns)).substr(11, 15);
-  if (event.kind == EventKind::kRecord) return line + "  " + Printable(event.record);
-  line += fmt::format(" {:5} {} ", event.task.inner_tid, Printable(event.task.comm));
+std::string EventText(const AuditEvent& event) {
   switch (event.kind) {
     case EventKind::kCall:
-      return line + CallText(event);
+      return CallText(event);
+    case EventKind::kRecord:
+      return Printable(event.record);
     case EventKind::kTask:
-      return line + ((event.flags & kTaskThread) != 0 ? "* new thread" : "* new process");
+      return (event.flags & kTaskThread) != 0 ? "* new thread" : "* new process";
     case EventKind::kExec: {
-      line += "* executes";
+      std::string line = "* executes";
       if (event.has_file) line += " <" + Printable(event.file.path) + '>';
       for (const Datum& datum : event.data)
         if (datum.kind == kDataArgv)
@@ -296,15 +175,24 @@ std::string EventLine(const AuditEvent& event, const LogReader& log) {
       return line;
     }
     case EventKind::kExit:
-      return line + "* ends: " + ExitText(event.last ? event.group_code : event.code);
+      return "* ends: " + ExitText(event.last ? event.group_code : event.code);
     case EventKind::kComm:
-      return line + "* is its name now";
+      return "* is its name now";
     case EventKind::kStop:
-      return line + fmt::format("* held, {} bytes waited", event.waiting);
-    case EventKind::kRecord:
-      break;
+      return fmt::format("* held, {} bytes waited", event.waiting);
   }
-  return line;
+  return "";
+}
+
+const char* EventLineHead() { return "time               tid command          what"; }
+
+std::string EventLine(const AuditEvent& event, const LogReader& log) {
+  const std::string time = Rfc3339(log.RealTime(event.time_ns)).substr(11, 15);
+  const bool record = event.kind == EventKind::kRecord;
+  std::string comm = record ? "carrel" : Printable(event.task.comm);
+  comm.append(16 - std::min<size_t>(16, DisplayWidth(comm)), ' ');
+  return fmt::format("{} {:>6} {} {}", time, record ? 0 : event.task.inner_tid, comm,
+                     EventText(event));
 }
 
 }  // namespace carrel

@@ -1,20 +1,18 @@
-// Events as text: for people (escaped, names decoded) and for programs (JSON lines).
+// Events as text: for people (escaped, names decoded) and for programs (JSON lines, CSV, traces).
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "audit/event.h"
 #include "audit/log_reader.h"
-#include "base/json.h"
+#include "audit/text.h"
 
 namespace carrel {
 
-/// `text` with everything escaped that a terminal could act on, or that is not UTF-8: "\x1b".
-std::string Printable(std::string_view text);
-
-/// `bytes` as UTF-8: what is not becomes "\xNN".
-std::string Utf8(std::string_view bytes);
+/// "call", "record", "task"...
+const char* KindName(EventKind kind);
 
 /// "unix:/run/x", "inet:127.0.0.1:5432", "inet6:[::1]:80", or "family 38".
 std::string SocketAddress(std::string_view bytes);
@@ -25,15 +23,35 @@ std::string ExitText(uint32_t code);
 /// The value of `name` for the result of a call: "ENOENT" for an error, "" for success.
 std::string ErrorOf(const AuditEvent& event);
 
-/// One object. Calls have `syscall`; all have `time`, `kind`, `pid`, `tid` (as inside the job),
-/// `host_pid`, `host_tid`, `comm`.
-OrderedJson EventJson(const AuditEvent& event, const LogReader& log);
+/// "openat", "i386:open"...
+std::string SyscallOf(const AuditEvent& event);
+
+/// The arguments of an exec, as they were given.
+std::vector<std::string> SplitArgv(std::string_view bytes);
+
+/// Appends one object (render_json.cc). All have `job`, `time`, `kind`; all but lifecycle records
+/// have `pid`, `tid` (as inside the job), `host_pid`, `host_tid`, `comm`; calls have `syscall`.
+/// export.schema.json says the rest.
+void AppendEventJson(const AuditEvent& event, const LogReader& log, std::string& out);
+
+/// Appends an object of the trace event format (chrome://tracing, Perfetto).
+void AppendTraceJson(const AuditEvent& event, const LogReader& log, std::string& out);
+/// And one that gives the event's process its name.
+void AppendTraceName(const AuditEvent& event, std::string& out);
 
 /// A row of comma-separated values (RFC 4180), and the head with their names.
 const char* EventCsvHead();
 std::string EventCsv(const AuditEvent& event, const LogReader& log);
 
-/// One line in the manner of strace.
+/// "openat(AT_FDCWD, "/x", O_RDONLY) = 3 </x>": a call in the manner of strace.
+std::string CallText(const AuditEvent& event);
+
+/// What happened, for every kind: `CallText` or "* executes </bin/x> "x" "-v"".
+std::string EventText(const AuditEvent& event);
+
+/// The head of the table whose rows are `EventLine`.
+const char* EventLineHead();
+/// Time, thread, command and `EventText` in one line.
 std::string EventLine(const AuditEvent& event, const LogReader& log);
 
 }  // namespace carrel

@@ -1,15 +1,17 @@
 #include "audit/summary.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 #include "audit/render.h"
+#include "audit/scan.h"
 #include "audit/syscall_names.h"
 
 namespace carrel {
 namespace {
 
 constexpr size_t kMaxRefused = 200;
+
+bool IsError(const AuditEvent& call) { return call.result < 0 && call.result >= -4095; }
 
 class Summarizer {
  public:
@@ -23,7 +25,7 @@ class Summarizer {
 
   const LogReader& log_;
   LogSummary& out_;
-  std::unordered_map<uint64_t, SyscallStats> calls_;
+  SyscallTable calls_;
   std::unordered_map<uint32_t, size_t> processes_;  ///< host's tgid to index
 };
 
@@ -35,19 +37,14 @@ ProcessStats& Summarizer::Process(const AuditEvent& event) {
 }
 
 void Summarizer::AddCall(const AuditEvent& event) {
-  const bool compat = (event.flags & kCallCompat) != 0;
-  const bool denied = (event.flags & kCallDenied) != 0;
-  const bool error = event.result < 0 && event.result >= -4095;
-  SyscallStats& stats = calls_[uint64_t{compat} << 32 | event.nr];
+  const bool error = IsError(event);
+  calls_.Add(event);
   ++out_.calls;
-  ++stats.count;
-  stats.time_ns += event.duration_ns;
   ++Process(event).calls;
-  if (error) ++stats.errors, ++out_.errors;
-  if (!denied) return;
-  ++stats.denied;
+  if (error) ++out_.errors;
+  if ((event.flags & kCallDenied) == 0) return;
   ++out_.denied;
-  std::string what = SyscallName(event.nr, compat);
+  std::string what = SyscallOf(event);
   for (const Datum& datum : event.data)
     if (datum.kind == kDataString) what += ' ' + Printable(datum.bytes);
   what += ": " + (error ? ErrorOf(event) : std::to_string(event.result));
@@ -98,18 +95,46 @@ void Summarizer::Add(const AuditEvent& event) {
   }
 }
 
-void Summarizer::Finish() {
-  for (auto& [key, stats] : calls_) {
-    stats.name = SyscallName(static_cast<uint32_t>(key), (key >> 32) != 0);
-    out_.syscalls.push_back(stats);
-  }
-  std::sort(out_.syscalls.begin(), out_.syscalls.end(),
-            [](const SyscallStats& a, const SyscallStats& b) {
-              return a.count != b.count ? a.count > b.count : a.name < b.name;
-            });
-}
+void Summarizer::Finish() { out_.syscalls = calls_.Sorted(); }
 
 }  // namespace
+
+void SyscallTable::Add(const AuditEvent& call) {
+  const bool compat = (call.flags & kCallCompat) != 0;
+  SyscallStats& stats = calls_[uint64_t{compat} << 32 | call.nr];
+  ++stats.count;
+  stats.time_ns += call.duration_ns;
+  if (IsError(call)) ++stats.errors;
+  if ((call.flags & kCallDenied) != 0) ++stats.denied;
+}
+
+void SyscallTable::Merge(const SyscallTable& other) {
+  for (const auto& [key, more] : other.calls_) {
+    SyscallStats& stats = calls_[key];
+    stats.count += more.count;
+    stats.errors += more.errors;
+    stats.denied += more.denied;
+    stats.time_ns += more.time_ns;
+  }
+}
+
+std::vector<SyscallStats> SyscallTable::Sorted() const {
+  std::vector<SyscallStats> all;
+  for (const auto& [key, stats] : calls_) {
+    all.push_back(stats);
+    all.back().name = SyscallName(static_cast<uint32_t>(key), (key >> 32) != 0);
+  }
+  std::sort(all.begin(), all.end(), [](const SyscallStats& a, const SyscallStats& b) {
+    return a.count != b.count ? a.count > b.count : a.name < b.name;
+  });
+  return all;
+}
+
+Result<void> CountSyscalls(LogReader& log, const EventFilter& filter, SyscallTable& table) {
+  return ScanBlocks<SyscallTable>(
+      log, filter, [](const AuditEvent& event, SyscallTable& part) { part.Add(event); },
+      [&](const SyscallTable& part) { table.Merge(part); });
+}
 
 Result<LogSummary> Summarize(LogReader& log, const EventFilter& filter) {
   LogSummary out;

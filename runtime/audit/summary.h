@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "audit/log_reader.h"
@@ -18,6 +19,21 @@ struct SyscallStats {
   uint64_t denied = 0;
   uint64_t time_ns = 0;
 };
+
+/// Calls by syscall.
+class SyscallTable {
+ public:
+  void Add(const AuditEvent& call);
+  void Merge(const SyscallTable& other);
+  /// Most calls first.
+  std::vector<SyscallStats> Sorted() const;
+
+ private:
+  std::unordered_map<uint64_t, SyscallStats> calls_;  ///< number, and 1 << 32 for the 32-bit table
+};
+
+/// Adds the calls of `log` that the filter lets through.
+Result<void> CountSyscalls(LogReader& log, const EventFilter& filter, SyscallTable& table);
 
 struct ProcessStats {
   uint32_t pid = 0;  ///< inside

@@ -34,8 +34,15 @@ Result<void> JudgeSeal(const std::string& state_dir, const LogReader& log, LogVe
 
 const char* FindingName(LogFinding finding) {
   static constexpr const char* kNames[] = {"whole",   "unsealed",    "truncated",
-                                           "altered", "unknown key", "incomplete"};
+                                           "altered", "unknown key", "incomplete",
+                                           "missing"};
   return kNames[static_cast<size_t>(finding)];
+}
+
+int FindingStatus(LogFinding finding) {
+  // 2, 3 and 70 are taken: see ErrorKind.
+  static constexpr int kStatus[] = {0, 5, 4, 1, 6, 7, 8};
+  return kStatus[static_cast<size_t>(finding)];
 }
 
 Result<LogVerdict> VerifyLog(const std::string& state_dir, const std::string& path,

@@ -14,10 +14,14 @@ enum class LogFinding {
   kAltered,     ///< not what was written
   kUnknownKey,  ///< whole by itself, but sealed with a key that this host does not know
   kIncomplete,  ///< whole, and says itself that events were lost
+  kMissing,     ///< published, but not there
 };
 
 /// One word for it: "whole", "unsealed"...
 const char* FindingName(LogFinding finding);
+
+/// The exit status of `carrel audit verify`, one for each finding (README).
+int FindingStatus(LogFinding finding);
 
 struct LogVerdict {
   LogFinding finding = LogFinding::kAltered;

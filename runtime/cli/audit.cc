@@ -1,5 +1,9 @@
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <ctime>
 
+#include "audit/render.h"
 #include "audit/syscall_names.h"
 #include "base/fs.h"
 #include "cli/audit_commands.h"
@@ -7,26 +11,43 @@
 namespace carrel {
 namespace {
 
+enum class Jobs { kNone, kOne, kTwo, kSome, kMany };  // kMany: all when none is named
+
 struct Verb {
   const char* name;
   const char* help;
   int (*run)(const AuditOptions&);
-  bool needs_job;
+  Jobs jobs;
   bool filters;
 };
 
 constexpr Verb kVerbs[] = {
-    {"list", "the jobs that have a log", &AuditList, false, false},
-    {"show", "what a job did: its records and a summary", &AuditShow, true, true},
-    {"query", "the events of a job that match", &AuditQuery, true, true},
-    {"stats", "calls, errors and time by syscall", &AuditStats, true, true},
-    {"verify", "whether a log is whole and unchanged", &AuditVerify, false, false},
-    {"prove", "that a job's record is in the public log", &AuditProve, true, false},
-    {"export", "all events, for other tools", &AuditExport, true, true},
-    {"profile", "the smallest seccomp profile that jobs would pass", &AuditProfile, false, false},
-    {"diff", "what changed between two jobs", &AuditDiff, false, false},
-    {"unload", "detach the BPF programs that no job uses", &AuditUnload, false, false},
+    {"list", "the jobs that have a log, the newest last", &AuditList, Jobs::kMany, false},
+    {"show", "what a job did: its records and a summary", &AuditShow, Jobs::kOne, true},
+    {"query", "the syscalls that match, of one job or of many", &AuditQuery, Jobs::kMany, true},
+    {"stats", "calls, errors and time by syscall", &AuditStats, Jobs::kMany, true},
+    {"tail", "the end of a log; --follow goes on while the job runs", &AuditTail, Jobs::kOne, true},
+    {"verify", "whether a log is whole and unchanged", &AuditVerify, Jobs::kMany, false},
+    {"prove", "that a job's record is in the public log, or that the log only grew", &AuditProve,
+     Jobs::kMany, false},
+    {"export", "all events, for other tools", &AuditExport, Jobs::kMany, true},
+    {"profile", "the smallest seccomp profile that jobs would pass", &AuditProfile, Jobs::kSome,
+     false},
+    {"diff", "what changed in behaviour between two jobs", &AuditDiff, Jobs::kTwo, false},
+    {"unload", "detach the BPF programs that no job uses", &AuditUnload, Jobs::kNone, false},
 };
+
+void AddJobFilters(CLI::App* verb, AuditOptions& options) {
+  verb->add_option("--project", options.project, "only jobs of this project");
+  verb->add_option("--workspace", options.workspace, "only jobs of this workspace");
+  verb->add_option("--action", options.action, "only jobs of this action");
+  verb->add_option("--user", options.user, "only jobs that this user started");
+}
+
+void AddTimes(CLI::App* verb, AuditOptions& options) {
+  verb->add_option("--since", options.since, "only from this time on (2026-08-01T12:00:00Z)");
+  verb->add_option("--until", options.until, "only up to this time");
+}
 
 void AddFilters(CLI::App* verb, AuditOptions& options) {
   verb->add_option("--syscall", options.syscalls, "only these syscalls, by name")
@@ -34,37 +55,61 @@ void AddFilters(CLI::App* verb, AuditOptions& options) {
       ->allow_extra_args(false);
   verb->add_option("--path", options.path, "only where a path begins so");
   verb->add_option("--comm", options.comm, "only tasks of this name");
+  verb->add_option("--pid", options.pid, "only this process or thread (inside or outside)");
   verb->add_option("--address", options.address, "only where a socket address begins so");
   verb->add_option("--error", options.error, "only calls that failed so, as ENOENT");
   verb->add_option("--result", options.result, "only calls that returned this number");
-  verb->add_option("--since", options.since, "only from this time on (2026-08-01T12:00:00Z)");
-  verb->add_option("--until", options.until, "only up to this time");
-  verb->add_option("--pid", options.pid, "only this process or thread (inside or outside)");
   verb->add_flag("--denied", options.denied, "only calls that the filter refused");
   verb->add_flag("--errors", options.errors, "only calls that failed");
+  verb->add_option("--kind", options.kinds,
+                   "call, exec, task, exit, comm, stop, record, or all (query: call)")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+}
+
+void AddJobs(CLI::App* sub, Jobs jobs, AuditOptions& options) {
+  if (jobs == Jobs::kNone) return;
+  auto* ids = sub->add_option("JOBS,--job,--id", options.jobs, "the jobs' ids");
+  if (jobs == Jobs::kTwo) ids->expected(2);
+}
+
+void AddOutput(CLI::App* sub, const Verb& verb, AuditOptions& options) {
+  if (verb.run == &AuditExport) {
+    sub->add_option("--format", options.format, "jsonl, csv, chrome or summary (as strace -c)")
+        ->check(CLI::IsMember({"jsonl", "csv", "chrome", "summary"}));
+    sub->add_flag("--schema", options.schema, "print the JSON Schema of a line of jsonl");
+  } else if (verb.run != &AuditUnload && verb.run != &AuditProfile) {
+    sub->add_flag("--json", options.json, "one JSON object a line");
+  }
+  if (verb.run == &AuditQuery) sub->add_flag("--csv", options.csv, "comma-separated, with a head");
 }
 
 // What only one verb takes.
 void AddOwn(CLI::App* sub, const Verb& verb, AuditOptions& options) {
-  if (verb.run == &AuditList) sub->add_flag("--json", options.json, "one JSON object a line");
+  if (verb.run == &AuditList) AddTimes(sub, options);
   if (verb.run == &AuditVerify) {
     sub->add_flag("--all", options.all, "every log");
-    sub->add_option("--public", options.public_dir, "a directory with a public log");
+    sub->add_option("--public", options.public_path,
+                    "a public log (its directory), or a proof that `prove` printed");
+    sub->add_option("--older", options.older,
+                    "with --public: a tree.json from before; is this log that one, grown?");
   }
+  if (verb.run == &AuditProve)
+    sub->add_option("--consistency", options.consistency,
+                    "prove that the log of this size is the beginning of the present one")
+        ->check(CLI::PositiveNumber);
   if (verb.run == &AuditShow) sub->add_flag("--events", options.events, "every event");
-  if (verb.run == &AuditQuery) sub->add_flag("--csv", options.csv, "comma-separated, with a head");
-  if (verb.run == &AuditExport)
-    sub->add_option("--format", options.format, "jsonl, csv, chrome or summary")
-        ->check(CLI::IsMember({"jsonl", "csv", "chrome", "summary"}));
+  if (verb.run == &AuditTail) {
+    sub->add_option("-n,--lines", options.lines, "how many events at first (10)");
+    sub->add_flag("-f,--follow", options.follow, "wait for more until the log is sealed");
+  }
   if (verb.run == &AuditProfile) {
+    sub->add_option("-o,--output", options.output, "write the profile here; then say what it spares");
     sub->add_option("--against", options.against,
-                    "a seccomp profile: say what it allows in excess");
-    sub->add_option("JOBS", options.jobs, "the jobs' ids")->required();
+                    "compare with this profile, not with the one that the jobs had");
   }
-  if (verb.run == &AuditDiff) {
-    sub->add_option("JOBS", options.jobs, "the two jobs' ids")->required()->expected(2);
-    sub->add_flag("--json", options.json, "one JSON object a line");
-  }
+  if (verb.run == &AuditDiff)
+    sub->add_flag("--all", options.all, "also how often, and what every run has anew");
 }
 
 // "2026-08-01", or with "T12:34", ":56", "Z" after it; UTC.
@@ -78,10 +123,34 @@ Result<int64_t> ParseTime(const std::string& option, const std::string& text) {
   return BadInput(option, "not a time", "Write it as 2026-08-01T12:00:00Z");
 }
 
+Result<EventKinds> ParseKinds(const std::vector<std::string>& names) {
+  EventKinds kinds = 0;
+  for (const std::string& name : names) {
+    if (name == "all") return kAllKinds;
+    uint8_t kind = 0;
+    while (kind <= kLastEventKind && name != KindName(static_cast<EventKind>(kind))) ++kind;
+    if (kind > kLastEventKind) return BadInput("--kind", "there is no kind " + name);
+    kinds |= KindBit(static_cast<EventKind>(kind));
+  }
+  return kinds == 0 ? kAllKinds : kinds;
+}
+
+Result<void> CheckJobs(const Verb& verb, const AuditOptions& options) {
+  for (const std::string& job : options.jobs)
+    if (!IsSafeComponent(job)) return BadInput("JOB", "not the id of a job");
+  const size_t count = options.jobs.size();
+  const char* hint = "`carrel audit list` shows them";
+  if (verb.jobs == Jobs::kOne && count != 1) return BadInput("JOB", "say which job", hint);
+  if (verb.jobs == Jobs::kTwo && count != 2) return BadInput("JOBS", "say which two jobs", hint);
+  if (verb.jobs == Jobs::kSome && count == 0) return BadInput("JOBS", "say which jobs", hint);
+  return {};
+}
+
 }  // namespace
 
 Result<EventFilter> FilterOf(const AuditOptions& options) {
   EventFilter filter;
+  CARREL_ASSIGN(filter.kinds, ParseKinds(options.kinds));
   for (const std::string& name : options.syscalls) {
     auto number = SyscallNumber(name);
     if (!number) return BadInput("--syscall", "there is no syscall " + name);
@@ -108,6 +177,36 @@ Result<EventFilter> FilterOf(const AuditOptions& options) {
   return filter;
 }
 
+Result<JobFilter> JobFilterOf(const AuditOptions& options) {
+  JobFilter filter;
+  filter.ids = options.jobs;
+  if (!options.project.empty()) filter.project = options.project;
+  if (!options.workspace.empty()) filter.workspace = options.workspace;
+  if (!options.action.empty()) filter.action = options.action;
+  if (!options.user.empty()) filter.user = options.user;
+  if (!options.until.empty()) {
+    CARREL_ASSIGN(filter.until_ns, ParseTime("--until", options.until));
+  }
+  return filter;
+}
+
+Result<std::vector<JobInfo>> SelectJobs(const AuditOptions& options, int* status) {
+  CARREL_ASSIGN(const JobFilter filter, JobFilterOf(options));
+  CARREL_ASSIGN(JobList list, FindJobs(options.state, filter));
+  for (const Error& problem : list.problems) *status = PrintError(problem);
+  return std::move(list.jobs);
+}
+
+void PrintJson(const OrderedJson& object) {
+  puts(object.dump(-1, ' ', true, OrderedJson::error_handler_t::replace).c_str());
+}
+
+size_t ScreenColumns() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 40) return 80;
+  return size.ws_col;
+}
+
 int ReportEnd(const LogReader& log) {
   if (log.end() == LogEnd::kSealed) return 0;
   if (log.end() == LogEnd::kUnsealed) {
@@ -124,24 +223,22 @@ int AuditCommand(int argc, char** argv) {
   for (const Verb& verb : kVerbs) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.help);
     sub->add_option("--state", options.state, "where carrel keeps everything of its own");
-    if (verb.needs_job || verb.run == &AuditVerify) {
-      sub->add_option("JOB,--job,--id", options.job, "the job's id");
-      sub->add_flag("--json", options.json, "one JSON object a line");
-    }
+    AddJobs(sub, verb.jobs, options);
+    AddOutput(sub, verb, options);
     AddOwn(sub, verb, options);
-    if (verb.filters) AddFilters(sub, options);
+    if (verb.jobs == Jobs::kMany && (verb.filters || verb.run == &AuditList))
+      AddJobFilters(sub, options);
+    if (verb.filters) {
+      AddFilters(sub, options);
+      AddTimes(sub, options);
+    }
   }
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
   for (const Verb& verb : kVerbs) {
     if (!app.got_subcommand(verb.name)) continue;
-    if (verb.needs_job && options.job.empty())
-      return PrintError(BadInput("JOB", "say which job", "`carrel audit list` shows them"));
-    std::vector<std::string> jobs = options.jobs;
-    if (!options.job.empty()) jobs.push_back(options.job);
-    for (const std::string& job : jobs)
-      if (!IsSafeComponent(job)) return PrintError(BadInput("JOB", "not the id of a job"));
-    return verb.run(options);
+    auto good = CheckJobs(verb, options);
+    return good ? verb.run(options) : PrintError(good.error());
   }
   return static_cast<int>(ErrorKind::kBadInput);
 }
