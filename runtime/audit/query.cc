@@ -29,7 +29,8 @@ bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
   if (filter.until_ns && log.RealTime(header.first_ns) > *filter.until_ns) return false;
   if (filter.denied && header.denied == 0) return false;
   if (header.calls == 0 && filter.wanted() == KindBit(EventKind::kCall)) return false;
-  if (header.calls == header.rows && (filter.wanted() & KindBit(EventKind::kCall)) == 0) return false;
+  if (header.calls == header.rows && (filter.wanted() & KindBit(EventKind::kCall)) == 0)
+    return false;
   if (filter.syscalls.empty()) return true;
   return std::any_of(filter.syscalls.begin(), filter.syscalls.end(), [&](uint32_t nr) {
     return std::binary_search(header.numbers.begin(), header.numbers.end(), nr);

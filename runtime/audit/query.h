@@ -26,8 +26,8 @@ struct EventFilter {
   std::optional<int64_t> result;       ///< the call returned this
   std::optional<int64_t> since_ns;     ///< nanoseconds since the epoch
   std::optional<int64_t> until_ns;
-  bool denied = false;      ///< only what the filter refused
-  bool errors = false;      ///< only calls that failed
+  bool denied = false;  ///< only what the filter refused
+  bool errors = false;  ///< only calls that failed
 
   /// The kinds that can match: some questions are about calls alone.
   EventKinds wanted() const {

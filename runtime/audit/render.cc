@@ -8,12 +8,25 @@
 #include <sys/un.h>
 
 #include "audit/syscall_names.h"
+#include "audit/tables/flag_names.h"
 #include "base/clock.h"
 
 namespace carrel {
 namespace {
 
 std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
+
+std::string DatumText(const Datum& datum) {
+  if (datum.kind == kDataSockaddr) return Printable(SocketAddress(datum.bytes));
+  return Quoted(datum.bytes);
+}
+
+std::string ArgText(const AuditEvent& event, size_t i, bool decoded) {
+  if (decoded)
+    if (std::string text = ArgumentText(event.nr, i, event.args); !text.empty()) return text;
+  const uint64_t value = event.args[i];
+  return value < 4096 ? std::to_string(value) : fmt::format("{:#x}", value);
+}
 
 }  // namespace
 
@@ -86,22 +99,22 @@ std::string SyscallOf(const AuditEvent& event) {
   return SyscallName(event.nr, (event.flags & kCallCompat) != 0);
 }
 
-std::string CallText(const AuditEvent& event) {
+std::string ArgumentsText(const AuditEvent& event) {
   std::string line = SyscallOf(event) + '(';
-  for (size_t i = 0; i < 6; ++i) {
+  const bool decoded = (event.flags & kCallCompat) == 0;  // the tables are those of x86-64
+  const size_t count = decoded ? ArgumentCount(event.nr) : 6;
+  for (size_t i = 0; i < count; ++i) {
     const Datum* shown = nullptr;
     for (const Datum& datum : event.data)
       if (datum.arg == i && (datum.flags & kDataFault) == 0) shown = &datum;
     if (i > 0) line += ", ";
-    if (shown == nullptr)
-      line += event.args[i] < 4096 ? std::to_string(event.args[i])
-                                   : fmt::format("{:#x}", event.args[i]);
-    else if (shown->kind == kDataSockaddr)
-      line += Printable(SocketAddress(shown->bytes));
-    else
-      line += Quoted(shown->bytes);
+    line += shown != nullptr ? DatumText(*shown) : ArgText(event, i, decoded);
   }
-  line += ')';
+  return line + ')';
+}
+
+std::string CallText(const AuditEvent& event) {
+  std::string line = ArgumentsText(event);
   if ((event.flags & kCallNoReturn) != 0) return line + " = ?";
   line += fmt::format(" = {}", event.result);
   if (std::string error = ErrorOf(event); !error.empty()) line += ' ' + error;
@@ -184,15 +197,41 @@ std::string EventText(const AuditEvent& event) {
   return "";
 }
 
-const char* EventLineHead() { return "time               tid command          what"; }
+namespace {
 
-std::string EventLine(const AuditEvent& event, const LogReader& log) {
-  const std::string time = Rfc3339(log.RealTime(event.time_ns)).substr(11, 15);
-  const bool record = event.kind == EventKind::kRecord;
-  std::string comm = record ? "carrel" : Printable(event.task.comm);
-  comm.append(16 - std::min<size_t>(16, DisplayWidth(comm)), ' ');
-  return fmt::format("{} {:>6} {} {}", time, record ? 0 : event.task.inner_tid, comm,
-                     EventText(event));
+// What a call came to, in few columns.
+std::string OutcomeText(const AuditEvent& event) {
+  if (event.kind != EventKind::kCall) return "";
+  if ((event.flags & kCallNoReturn) != 0) return "?";
+  std::string text = ErrorOf(event);
+  if (text.empty())
+    text = event.result >= 0 && event.result < 1'000'000
+               ? std::to_string(event.result)
+               : fmt::format("{:#x}", static_cast<uint64_t>(event.result));
+  return (event.flags & kCallDenied) != 0 ? text + " denied" : text;
+}
+
+constexpr size_t kWide = 110;  ///< from here on there is room for microseconds and whole names
+
+}  // namespace
+
+std::string EventLineHead(size_t columns) {
+  return columns < kWide ? "time           tid command    result        what"
+                         : "time               tid command          result        what";
+}
+
+std::string EventLine(const AuditEvent& event, const LogReader& log, size_t columns) {
+  const bool wide = columns >= kWide, record = event.kind == EventKind::kRecord;
+  const std::string time = Rfc3339(log.RealTime(event.time_ns)).substr(11, wide ? 15 : 12);
+  const size_t room = wide ? 16 : 10;
+  std::string comm = Fit(record ? "carrel" : Printable(event.task.comm), room);
+  comm.append(room - std::min(room, DisplayWidth(comm)), ' ');
+  std::string what = event.kind == EventKind::kCall ? ArgumentsText(event) : EventText(event);
+  if (event.kind == EventKind::kCall && event.has_file)
+    what += " <" + Printable(event.file.path) + '>';
+  return Fit(fmt::format("{} {:>5} {} {:<13} {}", time, record ? 0 : event.task.inner_tid, comm,
+                         OutcomeText(event), what),
+             columns);
 }
 
 }  // namespace carrel

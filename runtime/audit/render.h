@@ -49,9 +49,12 @@ std::string CallText(const AuditEvent& event);
 /// What happened, for every kind: `CallText` or "* executes </bin/x> "x" "-v"".
 std::string EventText(const AuditEvent& event);
 
-/// The head of the table whose rows are `EventLine`.
-const char* EventLineHead();
-/// Time, thread, command and `EventText` in one line.
-std::string EventLine(const AuditEvent& event, const LogReader& log);
+/// A call without its result: "openat(AT_FDCWD, "/x", O_RDONLY)".
+std::string ArgumentsText(const AuditEvent& event);
+
+/// Time, thread, command, result and what happened, in one line of at most `columns` columns (80 or
+/// more). The head has the columns' names.
+std::string EventLineHead(size_t columns);
+std::string EventLine(const AuditEvent& event, const LogReader& log, size_t columns);
 
 }  // namespace carrel

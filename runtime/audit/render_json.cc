@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <optional>
 
 #include "audit/render.h"
+#include "audit/tables/flag_names.h"
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -92,10 +94,24 @@ void AddData(const AuditEvent& event, ObjectWriter& object) {
   if (event.has_file) AddFile(event.file, object);
 }
 
+// Arguments that say something in words: {"0":"AT_FDCWD","2":"O_RDONLY|O_CLOEXEC"}.
+void AddDecoded(const AuditEvent& event, ObjectWriter& object) {
+  if ((event.flags & kCallCompat) != 0) return;
+  std::optional<ObjectWriter> decoded;
+  static constexpr const char* kIndex[] = {"0", "1", "2", "3", "4", "5"};
+  for (size_t i = 0; i < 6; ++i) {
+    const std::string text = ArgumentText(event.nr, i, event.args);
+    if (text.empty()) continue;
+    if (!decoded) decoded.emplace(object.Name("decoded"));
+    decoded->Text(kIndex[i], text);
+  }
+}
+
 void AddCall(const AuditEvent& event, ObjectWriter& object) {
   object.Number("nr", event.nr);
   const auto& a = event.args;
   object.Raw("args", fmt::format("[{},{},{},{},{},{}]", a[0], a[1], a[2], a[3], a[4], a[5]));
+  AddDecoded(event, object);
   if ((event.flags & kCallNoReturn) != 0) {
     object.Raw("ret", "null");
     object.Bool("returned", false);

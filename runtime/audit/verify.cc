@@ -33,9 +33,8 @@ Result<void> JudgeSeal(const std::string& state_dir, const LogReader& log, LogVe
 }  // namespace
 
 const char* FindingName(LogFinding finding) {
-  static constexpr const char* kNames[] = {"whole",   "unsealed",    "truncated",
-                                           "altered", "unknown key", "incomplete",
-                                           "missing"};
+  static constexpr const char* kNames[] = {"whole",       "unsealed",   "truncated", "altered",
+                                           "unknown key", "incomplete", "missing"};
   return kNames[static_cast<size_t>(finding)];
 }
 

@@ -78,7 +78,7 @@ void AddOutput(CLI::App* sub, const Verb& verb, AuditOptions& options) {
     sub->add_option("--format", options.format, "jsonl, csv, chrome or summary (as strace -c)")
         ->check(CLI::IsMember({"jsonl", "csv", "chrome", "summary"}));
     sub->add_flag("--schema", options.schema, "print the JSON Schema of a line of jsonl");
-  } else if (verb.run != &AuditUnload && verb.run != &AuditProfile) {
+  } else if (verb.run != &AuditUnload) {
     sub->add_flag("--json", options.json, "one JSON object a line");
   }
   if (verb.run == &AuditQuery) sub->add_flag("--csv", options.csv, "comma-separated, with a head");
@@ -104,12 +104,13 @@ void AddOwn(CLI::App* sub, const Verb& verb, AuditOptions& options) {
     sub->add_flag("-f,--follow", options.follow, "wait for more until the log is sealed");
   }
   if (verb.run == &AuditProfile) {
-    sub->add_option("-o,--output", options.output, "write the profile here; then say what it spares");
+    sub->add_option("-o,--output", options.output,
+                    "write the profile here; then say what it spares");
     sub->add_option("--against", options.against,
                     "compare with this profile, not with the one that the jobs had");
   }
   if (verb.run == &AuditDiff)
-    sub->add_flag("--all", options.all, "also how often, and what every run has anew");
+    sub->add_flag("--all", options.all, "also counts that differ by less than twice");
 }
 
 // "2026-08-01", or with "T12:34", ":56", "Z" after it; UTC.

@@ -35,17 +35,17 @@ struct AuditOptions {
   // How it is shown.
   bool json = false;
   bool csv = false;
-  bool events = false;            ///< show
-  std::string format = "jsonl";   ///< export
-  bool schema = false;            ///< export
-  size_t lines = 10;              ///< tail
-  bool follow = false;            ///< tail
-  std::string against;            ///< profile: the profile to compare with
-  std::string output;             ///< profile, report: the file to write
-  bool all = false;               ///< verify; diff: counts too
-  std::string public_path;        ///< verify --public
-  std::string older;              ///< verify --public: an older head
-  int64_t consistency = -1;       ///< prove
+  bool events = false;           ///< show
+  std::string format = "jsonl";  ///< export
+  bool schema = false;           ///< export
+  size_t lines = 10;             ///< tail
+  bool follow = false;           ///< tail
+  std::string against;           ///< profile: the profile to compare with
+  std::string output;            ///< profile, report: the file to write
+  bool all = false;              ///< verify: every log; diff: every count
+  std::string public_path;       ///< verify --public
+  std::string older;             ///< verify --public: an older head
+  int64_t consistency = -1;      ///< prove
 
   std::string LogPath() const { return AuditLogPath(state, jobs.at(0)); }
 };

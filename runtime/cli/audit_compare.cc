@@ -1,168 +1,216 @@
-// carrel audit prove, export, profile, diff.
+// carrel audit profile, diff.
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <cstdio>
 
 #include "audit/behaviour.h"
-#include "audit/public_log.h"
-#include "audit/render.h"
-#include "audit/summary.h"
-#include "audit/syscall_names.h"
+#include "audit/query.h"
+#include "audit/seccomp_profile.h"
+#include "audit/text.h"
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/json.h"
 #include "cli/audit_commands.h"
+#include "launch/seccomp.h"
 
 namespace carrel {
 namespace {
 
+// A profile or a comparison from half a log would mislead.
+Result<void> RequireSealed(const LogReader& log) {
+  if (log.end() == LogEnd::kSealed) return {};
+  return Fault(log.job(), "its log is not sealed" + (log.why().empty() ? "" : ": " + log.why()));
+}
+
 Result<Behaviour> ReadBehaviour(const AuditOptions& options, const std::string& job) {
-  CARREL_ASSIGN(LogReader log, LogReader::Open(options.LogPathOf(job)));
+  CARREL_ASSIGN(LogReader log, LogReader::Open(AuditLogPath(options.state, job)));
   CARREL_ASSIGN(Behaviour behaviour, BehaviourOf(log));
-  // A profile or a comparison from half a log would mislead.
-  if (log.end() != LogEnd::kSealed)
-    return Fault(job, "its log is not sealed" + (log.why().empty() ? "" : ": " + log.why()));
+  CARREL_TRY(RequireSealed(log));
   return behaviour;
 }
 
-// The format of chrome://tracing and Perfetto: one complete event ("X") a call, microseconds.
-OrderedJson ChromeEvent(const AuditEvent& event, const LogReader& log) {
-  const double at = static_cast<double>(log.RealTime(event.time_ns)) / 1e3;
-  OrderedJson out = EventJson(event, log);
-  OrderedJson trace = {{"name", out.value("syscall", out.value("kind", std::string("?")))},
-                       {"ph", event.kind == EventKind::kCall ? "X" : "i"},
-                       {"ts", at},
-                       {"pid", event.task.inner_tgid},
-                       {"tid", event.task.inner_tid}};
-  if (event.kind == EventKind::kCall) {
-    trace["dur"] = static_cast<double>(event.duration_ns) / 1e3;
+// The digest of the profile that the job ran under, from its record "start".
+Result<std::string> ProfileDigest(const AuditOptions& options, const std::string& job) {
+  CARREL_ASSIGN(LogReader log, LogReader::Open(AuditLogPath(options.state, job)));
+  EventFilter records;
+  records.kinds = KindBit(EventKind::kRecord);
+  std::string digest;
+  CARREL_TRY(ForEachEvent(log, records, [&](const AuditEvent& event) {
+    auto record = ParseJson(event.record, job);
+    if (record && record->is_object() && record->value("kind", Json()) == "start")
+      digest = record->value("seccomp_digest", std::string());
+  }));
+  return digest;
+}
+
+// The profile that `job` had: a built-in one with the digest of its record.
+Result<std::vector<std::string>> PresentProfile(const AuditOptions& options, std::string* name) {
+  if (!options.against.empty()) {
+    *name = options.against;
+    CARREL_ASSIGN(std::string text, ReadFile(options.against));
+    return std::vector<std::string>{std::move(text)};
+  }
+  CARREL_ASSIGN(const std::string digest, ProfileDigest(options, options.jobs[0]));
+  for (const char* builtin : {"base", "isolated", "loopback"}) {
+    auto documents = BuiltinProfile(builtin);
+    if (!documents) continue;
+    std::string all;
+    for (const std::string& document : *documents) all += document;
+    if (Sha256Hex(all) != digest) continue;
+    *name = builtin;
+    return documents;
+  }
+  return BadInput(options.jobs[0],
+                  "it ran under the profile " + digest + ", which this version does not have",
+                  "Name the profile to compare with: --against FILE");
+}
+
+std::string Joined(const std::vector<std::string>& words) {
+  std::string line;
+  for (const std::string& word : words) line += (line.empty() ? "" : ", ") + word;
+  return line;
+}
+
+// On stderr: stdout may be the profile.
+void SayExcess(const ProfileUse& use, const std::string& name) {
+  auto say = [](const std::string& what, const std::vector<std::string>& words) {
+    if (!words.empty())
+      fprintf(stderr, "%s (%zu): %s\n", what.c_str(), words.size(), Joined(words).c_str());
+  };
+  fprintf(stderr, "%s allows %zu syscalls; these jobs used %zu of them\n", Printable(name).c_str(),
+          use.allowed(), use.used());
+  say("in excess", use.Excess());
+  say("conditions that no call met", use.UnusedConditions());
+  say("used, but not allowed there", use.Missing());
+}
+
+Result<int> Profile(const AuditOptions& options) {
+  std::string name;
+  CARREL_ASSIGN(const std::vector<std::string> documents, PresentProfile(options, &name));
+  CARREL_ASSIGN(ProfileUse use, ProfileUse::Of(documents));
+  EventFilter calls;
+  calls.kinds = KindBit(EventKind::kCall);
+  for (const std::string& job : options.jobs) {
+    CARREL_ASSIGN(LogReader log, LogReader::Open(AuditLogPath(options.state, job)));
+    CARREL_TRY(ForEachEvent(log, calls, [&](const AuditEvent& event) { use.Add(event); }));
+    CARREL_TRY(RequireSealed(log));
+  }
+  if (options.json) {
+    PrintJson({{"profile", name},
+               {"allowed", use.allowed()},
+               {"used", use.used()},
+               {"excess", use.Excess()},
+               {"unused_conditions", use.UnusedConditions()},
+               {"missing", use.Missing()}});
+    return 0;
+  }
+  const std::string text = use.Smallest().dump(2) + "\n";
+  if (options.output.empty()) {
+    fputs(text.c_str(), stdout);
   } else {
-    trace["s"] = "t";
+    CARREL_ASSIGN(const UniqueFd file,
+                  OpenPath(options.output, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+    CARREL_TRY(WriteAll(file.get(), text));
   }
-  for (const char* member : {"time", "pid", "tid", "duration_ns", "syscall"}) out.erase(member);
-  trace["args"] = std::move(out);
-  return trace;
+  SayExcess(use, name);
+  return 0;
 }
 
-Result<void> ExportChrome(LogReader& log, const EventFilter& filter) {
-  puts("[");
-  bool first = true;
-  auto done = ForEachEvent(log, filter, [&](const AuditEvent& event) {
-    if (!first) puts(",");
-    first = false;
-    const OrderedJson trace = ChromeEvent(event, log);
-    fputs(trace.dump(-1, ' ', true, OrderedJson::error_handler_t::replace).c_str(), stdout);
-  });
-  puts("\n]");
-  return done;
+void PrintDifference(const Difference& difference, bool json) {
+  if (json) {
+    PrintJson({{"kind", difference.kind},
+               {"name", Utf8(difference.name)},
+               {"before", difference.before},
+               {"after", difference.after}});
+    return;
+  }
+  const char* sign = difference.before == 0 ? "+" : difference.after == 0 ? "-" : " ";
+  puts(Fit(fmt::format("{} {:<8} {:>9} {:>9}  {}", sign, difference.kind, difference.before,
+                       difference.after, Printable(difference.name)),
+           ScreenColumns())
+           .c_str());
 }
 
-// The table of `strace -c`.
-void PrintStraceTable(const LogSummary& summary) {
-  uint64_t total = 0;
-  for (const SyscallStats& stats : summary.syscalls) total += stats.time_ns;
-  printf("%% time     seconds  usecs/call     calls    errors syscall\n");
-  printf("------ ----------- ----------- --------- --------- ----------------\n");
-  for (const SyscallStats& stats : summary.syscalls) {
-    const double share =
-        total == 0 ? 0 : 100.0 * static_cast<double>(stats.time_ns) / static_cast<double>(total);
-    printf("%6.2f %11.6f %11llu %9llu %9s %s\n", share, static_cast<double>(stats.time_ns) / 1e9,
-           static_cast<unsigned long long>(stats.time_ns / 1000 / stats.count),
-           static_cast<unsigned long long>(stats.count),
-           stats.errors == 0 ? "" : std::to_string(stats.errors).c_str(), stats.name.c_str());
+// A new or vanished thing counts, and a number that has more than doubled or halved; the rest is
+// how schedulers and caches are.
+bool Matters(const Difference& difference) {
+  const uint64_t small = std::min(difference.before, difference.after);
+  const uint64_t large = std::max(difference.before, difference.after);
+  return difference.only_one() || (large >= 2 * small && large - small >= 10);
+}
+
+// Many files of one directory that one run alone has read are one line: "/usr/lib/python3/...".
+class Groups {
+ public:
+  static bool Takes(const Difference& difference) {
+    return difference.only_one() && (difference.kind == "read" || difference.kind == "missing");
   }
-  printf("------ ----------- ----------- --------- --------- ----------------\n");
-  printf("100.00 %11.6f %11s %9llu %9llu total\n", static_cast<double>(total) / 1e9, "",
-         static_cast<unsigned long long>(summary.calls),
-         static_cast<unsigned long long>(summary.errors));
+  void Add(const Difference& difference) { groups_[KeyOf(difference)].push_back(difference); }
+  void Print() const {
+    for (const auto& [key, all] : groups_) {
+      if (all.size() <= kFew) {
+        for (const Difference& one : all) PrintDifference(one, false);
+        continue;
+      }
+      Difference sum{key.first, key.second + "... (" + std::to_string(all.size()) + " names)"};
+      for (const Difference& one : all) {
+        sum.before += one.before;
+        sum.after += one.after;
+      }
+      PrintDifference(sum, false);
+    }
+  }
+
+ private:
+  static constexpr size_t kFew = 5;
+
+  // Kind, and the path to its third directory with the side that has it.
+  static std::pair<std::string, std::string> KeyOf(const Difference& difference) {
+    size_t end = difference.name.find('/');
+    for (int depth = 0; depth < 3 && end != std::string::npos; ++depth)
+      end = difference.name.find('/', end + 1);
+    std::string directory = difference.name.substr(0, end == std::string::npos ? end : end + 1);
+    if (end == std::string::npos) directory = directory.substr(0, directory.rfind('/') + 1);
+    return {difference.kind, directory};
+  }
+  std::map<std::pair<std::string, std::string>, std::vector<Difference>> groups_;
+};
+
+Result<int> Diff(const AuditOptions& options) {
+  CARREL_ASSIGN(const Behaviour before, ReadBehaviour(options, options.jobs[0]));
+  CARREL_ASSIGN(const Behaviour after, ReadBehaviour(options, options.jobs[1]));
+  size_t shown = 0, hidden = 0;
+  if (!options.json) puts("  kind        before     after  what");
+  Groups gone, fresh;
+  for (const Difference& difference : Compare(before, after)) {
+    if (!options.all && !Matters(difference)) {
+      ++hidden;
+      continue;
+    }
+    ++shown;
+    if (!options.all && !options.json && Groups::Takes(difference))
+      (difference.after == 0 ? gone : fresh).Add(difference);
+    else
+      PrintDifference(difference, options.json);
+  }
+  fresh.Print();
+  gone.Print();
+  if (hidden > 0)
+    fprintf(stderr, "%zu counts differ by less than twice: --all shows them\n", hidden);
+  return shown == 0 ? 0 : 1;
 }
 
 }  // namespace
 
-int AuditProve(const AuditOptions& options) {
-  auto log = ReadPublicLog(options.state, options.state + "/public");
-  if (!log) return PrintError(log.error());
-  auto index = FindPublicRecord(*log, options.job);
-  if (!index) return PrintError(BadInput(options.job, "the public log has no record of this job"));
-  OrderedJson proof = OrderedJson::array();
-  for (const Hash& hash : InclusionProof(log->leaves, *index)) proof.push_back(HexOf(hash));
-  PrintJson({{"job", options.job},
-             {"record", log->records[*index]},
-             {"leaf", HexOf(log->leaves[*index])},
-             {"index", *index},
-             {"tree_size", log->leaves.size()},
-             {"root", HexOf(log->head.frontier.Root())},
-             {"proof", proof},
-             {"key", log->head.key_id},
-             {"signature", log->head.signature}});
-  return 0;
-}
-
-int AuditExport(const AuditOptions& options) {
-  AuditOptions lines = options;
-  lines.json = options.format == "jsonl";
-  lines.csv = options.format == "csv";
-  if (lines.json || lines.csv) return AuditQuery(lines);
-  auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
-  auto log = LogReader::Open(options.LogPath());
-  if (!log) return PrintError(log.error());
-  if (options.format == "chrome") {
-    auto done = ExportChrome(*log, *filter);
-    if (!done) return PrintError(done.error());
-  } else {
-    filter->calls_only = true;
-    auto summary = Summarize(*log, *filter);
-    if (!summary) return PrintError(summary.error());
-    PrintStraceTable(*summary);
-  }
-  return ReportEnd(*log);
-}
-
 int AuditProfile(const AuditOptions& options) {
-  std::set<std::string> needed;
-  for (const std::string& job : options.jobs) {
-    auto behaviour = ReadBehaviour(options, job);
-    if (!behaviour) return PrintError(behaviour.error());
-    for (const auto& [name, count] : behaviour->syscalls)
-      if (SyscallNumber(name)) needed.insert(name);
-  }
-  if (options.against.empty()) {
-    puts(SeccompProfile(needed).dump(2).c_str());
-    return 0;
-  }
-  auto present = ReadJsonFile(options.against);
-  if (!present) return PrintError(present.error());
-  const std::set<std::string> allowed = AllowedBy(*present);
-  OrderedJson excess = OrderedJson::array(), missing = OrderedJson::array();
-  for (const std::string& name : allowed)
-    if (!needed.contains(name)) excess.push_back(name);
-  for (const std::string& name : needed)
-    if (!allowed.contains(name)) missing.push_back(name);
-  PrintJson({{"needed", needed.size()},
-             {"allowed", allowed.size()},
-             {"excess", excess},
-             {"missing", missing}});
-  return 0;
+  auto status = Profile(options);
+  return status ? *status : PrintError(status.error());
 }
 
 int AuditDiff(const AuditOptions& options) {
-  auto before = ReadBehaviour(options, options.jobs[0]);
-  if (!before) return PrintError(before.error());
-  auto after = ReadBehaviour(options, options.jobs[1]);
-  if (!after) return PrintError(after.error());
-  const auto differences = Compare(*before, *after);
-  for (const Difference& difference : differences) {
-    if (options.json) {
-      PrintJson({{"kind", difference.kind},
-                 {"name", Utf8(difference.name)},
-                 {"before", difference.before},
-                 {"after", difference.after}});
-      continue;
-    }
-    const char* sign = difference.before == 0 ? "+" : difference.after == 0 ? "-" : " ";
-    puts(fmt::format("{} {:<8} {:>9} {:>9}  {}", sign, difference.kind, difference.before,
-                     difference.after, Printable(difference.name))
-             .c_str());
-  }
-  return differences.empty() ? 0 : 1;
+  auto status = Diff(options);
+  return status ? *status : PrintError(status.error());
 }
 
 }  // namespace carrel

@@ -5,11 +5,11 @@
 #include <cstdio>
 
 #include "audit/render.h"
+#include "audit/report/export_schema.h"
 #include "audit/scan.h"
 #include "audit/summary.h"
 #include "base/clock.h"
 #include "cli/audit_commands.h"
-#include "export_schema.h"
 
 namespace carrel {
 namespace {
@@ -20,7 +20,7 @@ void Render(Form form, size_t columns, const AuditEvent& event, const LogReader&
             std::string& out) {
   switch (form) {
     case Form::kTable:
-      out += Fit(EventLine(event, log), columns);
+      out += EventLine(event, log, columns);
       break;
     case Form::kJson:
       AppendEventJson(event, log, out);
@@ -70,7 +70,7 @@ int PrintLogs(const AuditOptions& options, const EventFilter& filter, Form form)
   auto jobs = SelectJobs(options, &status);
   if (!jobs) return PrintError(jobs.error());
   if (form == Form::kCsv) puts(EventCsvHead());
-  if (form == Form::kTable) puts(EventLineHead());
+  if (form == Form::kTable) puts(EventLineHead(ScreenColumns()).c_str());
   for (const JobInfo& job : *jobs) {
     auto printed = PrintLog(job, filter, form, form != Form::kTable || options.jobs.size() == 1);
     const int one = printed ? *printed : PrintError(printed.error());
@@ -92,10 +92,11 @@ void PrintStraceTable(const std::vector<SyscallStats>& all) {
   const std::string line = "------ ----------- ----------- --------- --------- ----------------\n";
   Print("% time     seconds  usecs/call     calls    errors syscall\n" + line);
   for (const SyscallStats& stats : all)
-    Print(fmt::format("{:6.2f} {:11.6f} {:11} {:9} {:>9} {}\n",
-                      total.time_ns == 0 ? 0 : 100 * seconds(stats.time_ns) / seconds(total.time_ns),
-                      seconds(stats.time_ns), stats.time_ns / 1000 / stats.count, stats.count,
-                      errors(stats.errors), stats.name));
+    Print(
+        fmt::format("{:6.2f} {:11.6f} {:11} {:9} {:>9} {}\n",
+                    total.time_ns == 0 ? 0 : 100 * seconds(stats.time_ns) / seconds(total.time_ns),
+                    seconds(stats.time_ns), stats.time_ns / 1000 / stats.count, stats.count,
+                    errors(stats.errors), stats.name));
   Print(line + fmt::format("100.00 {:11.6f} {:11} {:9} {:>9} total\n", seconds(total.time_ns), "",
                            total.count, errors(total.errors)));
 }
@@ -150,7 +151,7 @@ Result<int> Tail(const AuditOptions& options) {
   CARREL_ASSIGN(const EventFilter filter, FilterOf(options));
   CARREL_ASSIGN(const uint64_t rows, CountRows(options.LogPath()));
   CARREL_ASSIGN(LogReader log, LogReader::Open(options.LogPath()));
-  puts(EventLineHead());
+  puts(EventLineHead(ScreenColumns()).c_str());
   CARREL_TRY(PrintFrom(log, filter, rows - std::min<uint64_t>(rows, options.lines)));
   while (options.follow && log.end() != LogEnd::kSealed && log.end() != LogEnd::kAltered) {
     fflush(stdout);

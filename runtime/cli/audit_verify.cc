@@ -51,7 +51,8 @@ std::optional<uint64_t> HoldAgainst(const Published& published, LogVerdict& verd
   if (verdict.finding != LogFinding::kWhole) return std::nullopt;
   if (auto at = published.by_seal.find(verdict.head); at != published.by_seal.end())
     return at->second;
-  if (published.by_job.contains(verdict.job) || published.by_job.contains(WithoutRun(verdict.job))) {
+  if (published.by_job.contains(verdict.job) ||
+      published.by_job.contains(WithoutRun(verdict.job))) {
     verdict.finding = LogFinding::kAltered;
     verdict.why = "the public record carries another seal: this is not the log that was published";
   }
@@ -117,7 +118,8 @@ Result<int> VerifyPublic(const AuditOptions& options) {
   if (options.older.empty()) return PrintFinding(options, LogFinding::kWhole, what);
   CARREL_ASSIGN(const std::string text, ReadFile(options.older, 1u << 20));
   auto older = ParseHead(options.state, text, &finding);
-  if (!older) return PrintFinding(options, finding, options.older + ": " + older.error().ToString());
+  if (!older)
+    return PrintFinding(options, finding, options.older + ": " + older.error().ToString());
   if (!IsBeginningOf(*older, *log))
     return PrintFinding(options, LogFinding::kAltered,
                         "the older log is not the beginning of this one: it was rewritten");

@@ -1,7 +1,9 @@
 // carrel audit on what carrel exec did.
 #include <sys/mount.h>
 
+#include "audit/text.h"
 #include "support/carrel.h"
+#include "support/schema.h"
 
 namespace carrel::testing_support {
 namespace {
@@ -116,9 +118,15 @@ TEST_F(AuditCli, VerifySaysWholeAndAltered) {
   EXPECT_EQ(altered.exit_code, 1);
   EXPECT_NE(altered.output.find("altered"), std::string::npos);
   WriteFile(path, log.substr(0, log.size() - 1));
-  EXPECT_NE(Audit({"verify", "a"}).output.find("truncated"), std::string::npos);
+  auto truncated = Audit({"verify", "a"});
+  EXPECT_EQ(truncated.exit_code, 4);
+  EXPECT_NE(truncated.output.find("truncated"), std::string::npos);
+  auto all = Audit({"verify", "--all"});
+  EXPECT_EQ(all.exit_code, 4) << "a good log beside it changes nothing";
+  EXPECT_NE(all.output.find("b: whole"), std::string::npos);
   WriteFile(path, log);
   EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 0);
+  EXPECT_EQ(Audit({"verify"}).exit_code, 2);
 }
 
 TEST_F(AuditCli, DiffAndProfile) {
@@ -130,26 +138,124 @@ TEST_F(AuditCli, DiffAndProfile) {
              line["after"] == 20u;
   EXPECT_TRUE(found);
   auto profile = Json::parse(Audit({"profile", "a", "b"}).output);
-  auto names = profile["syscalls"][0]["names"].get<std::set<std::string>>();
+  std::set<std::string> names;
+  for (const Json& rule : profile["syscalls"])
+    for (const Json& name : rule["names"]) names.insert(name.get<std::string>());
   EXPECT_TRUE(names.contains("getppid"));
   EXPECT_TRUE(names.contains("openat"));
   EXPECT_FALSE(names.contains("mount"));
   WriteFile(*dir_ / "p.json",
             R"({"syscalls":[{"names":["getppid","mount"],"action":"SCMP_ACT_ALLOW"}]})");
-  auto against = Json::parse(Audit({"profile", "b", "--against", *dir_ / "p.json"}).output);
+  auto against =
+      Json::parse(Audit({"profile", "b", "--json", "--against", *dir_ / "p.json"}).output);
   EXPECT_EQ(against["excess"], Json::array({"mount"}));
+  EXPECT_NE(Audit({"profile", "b"}).errors.find("mknodat"), std::string::npos)
+      << "what its own profile allows in excess";
 }
 
 TEST_F(AuditCli, ExportsAreWellFormed) {
   auto chrome = Json::parse(Audit({"export", "b", "--format", "chrome"}).output);
   EXPECT_GT(chrome.size(), 20u);
-  EXPECT_EQ(chrome.back()["ph"], "i");
-  EXPECT_FALSE(Lines(Audit({"export", "b"}).output).empty());
+  int calls = 0;
+  for (const Json& event : chrome) {
+    if (event["ph"] != "X") continue;
+    ++calls;
+    EXPECT_TRUE(event["ts"].is_number() && event["dur"].is_number()) << event;
+  }
+  EXPECT_GT(calls, 20);
+  JsonSchema schema("../../runtime/audit/report/export.schema.json");
+  EXPECT_EQ(Json::parse(Audit({"export", "--schema"}).output),
+            *ReadJsonFile(CARREL_SOURCE_DIR "/runtime/audit/report/export.schema.json"));
+  std::set<std::string> kinds;
+  for (const Json& line : Lines(Audit({"export", "a", "b"}).output)) {
+    kinds.insert(line["kind"].get<std::string>());
+    EXPECT_EQ(schema.Problems(line), "") << line;
+    Json other = line;
+    other["kind"] = line["kind"] == "task" ? "call" : "task";
+    EXPECT_NE(schema.Problems(other), "") << "the schema tells the kinds apart: " << other;
+  }
+  EXPECT_EQ(kinds, (std::set<std::string>{"call", "comm", "exec", "exit", "record", "task"}));
   EXPECT_NE(Audit({"export", "b", "--format", "summary"}).output.find("getppid"),
             std::string::npos);
 }
 
+TEST_F(AuditCli, QueryIsOfCallsUnlessAskedOtherwise) {
+  for (const std::vector<std::string>& filter :
+       {std::vector<std::string>{"--comm", "tool"}, {"--pid", "1"}, {"--path", "/tool"}, {}}) {
+    std::vector<std::string> args = {"query", "a", "--json"};
+    args.insert(args.end(), filter.begin(), filter.end());
+    auto lines = Lines(Audit(args).output);
+    EXPECT_FALSE(lines.empty());
+    for (const Json& line : lines) EXPECT_TRUE(line.contains("syscall")) << line;
+  }
+  auto lines =
+      Lines(Audit({"query", "a", "--json", "--kind", "exec,exit", "--comm", "tool"}).output);
+  ASSERT_FALSE(lines.empty());
+  EXPECT_EQ(lines[0]["kind"], "exec");
+  EXPECT_EQ(lines[0]["argv"][1], "files");
+}
+
+TEST_F(AuditCli, QueryOverSeveralJobsSaysWhichIsWhose) {
+  std::set<std::string> jobs;
+  uint64_t getppid = 0;
+  for (const Json& line : Lines(Audit({"query", "--json"}).output)) {
+    jobs.insert(line["job"].get<std::string>());
+    getppid += line["syscall"] == "getppid";
+  }
+  EXPECT_EQ(jobs, (std::set<std::string>{"a", "b"}));
+  EXPECT_EQ(getppid, 20u);
+  EXPECT_TRUE(Lines(Audit({"query", "--json", "--project", "nobody"}).output).empty());
+  EXPECT_TRUE(Lines(Audit({"query", "--json", "--until", "2020-01-01"}).output).empty());
+  EXPECT_TRUE(Lines(Audit({"query", "--json", "--since", "2100-01-01T00:00:00Z"}).output).empty());
+  auto stats = Lines(Audit({"stats", "--json", "--syscall", "getppid"}).output);
+  ASSERT_EQ(stats.size(), 1u);
+  EXPECT_EQ(stats[0]["count"], 20u);
+}
+
+TEST_F(AuditCli, FlagsHaveTheirNames) {
+  auto lines =
+      Lines(Audit({"query", "a", "--json", "--path", "/tool", "--syscall", "openat"}).output);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["decoded"]["0"], "AT_FDCWD");
+  EXPECT_EQ(lines[0]["decoded"]["2"], "O_RDONLY");
+  auto table = Audit({"query", "a", "--syscall", "openat"}).output;
+  EXPECT_NE(table.find("AT_FDCWD"), std::string::npos) << table;
+}
+
+TEST_F(AuditCli, TablesFitTheScreen) {
+  for (const std::vector<std::string>& args : {std::vector<std::string>{"query", "a"},
+                                               {"list"},
+                                               {"diff", "a", "b"},
+                                               {"tail", "a"},
+                                               {"show", "a", "--events"}}) {
+    const std::string output = Audit(args).output;
+    EXPECT_FALSE(output.empty());
+    for (size_t at = 0, end; (end = output.find('\n', at)) != std::string::npos; at = end + 1)
+      EXPECT_LE(DisplayWidth(output.substr(at, end - at)), 80u) << output.substr(at, end - at);
+  }
+}
+
+TEST_F(AuditCli, ListIsByTimeTheNewestLast) {
+  auto lines = Lines(Audit({"list", "--json"}).output);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["job"], "a");
+  EXPECT_EQ(lines[1]["job"], "b");
+  EXPECT_LT(lines[0]["start"], lines[1]["start"]);
+  EXPECT_EQ(lines[0]["end"], "sealed");
+  EXPECT_EQ(Lines(Audit({"list", "--json", "--since", "2100-01-01"}).output).size(), 0u);
+}
+
+TEST_F(AuditCli, TailEndsWithTheEnd) {
+  const std::string output = Audit({"tail", "b", "-n", "2"}).output;
+  EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 3) << output;
+  EXPECT_NE(output.find("exit_code"), std::string::npos);
+}
+
 TEST_F(AuditCli, BadRequestsAreRefused) {
+  EXPECT_EQ(Audit({"query", "a", "--kind", "no_such"}).exit_code, 2);
+  EXPECT_EQ(Audit({"prove"}).exit_code, 2);
+  EXPECT_EQ(Audit({"diff", "a"}).exit_code, 2);
+
   EXPECT_EQ(Audit({"query", "a", "--syscall", "no_such"}).exit_code, 2);
   EXPECT_EQ(Audit({"show", "nobody"}).exit_code, 2);
   EXPECT_EQ(Audit({"show", "../a"}).exit_code, 2);
