@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "audit/event_source.h"
@@ -19,6 +20,8 @@ struct AuditSeal {
   uint64_t bytes = 0;  ///< size of the file
 };
 
+struct ResumedLog;
+
 class AuditLog {
  public:
   virtual ~AuditLog() = default;
@@ -27,6 +30,11 @@ class AuditLog {
   static Result<std::unique_ptr<AuditLog>> Create(const std::string& state_dir,
                                                   const std::string& job_id);
 
+  /// Goes on with a log that an earlier process left unsealed: after a Sync, or killed. A block
+  /// that is not whole at the end is cut off, and a record "interrupted" says so. kRefused when the
+  /// chain does not hold.
+  static Result<ResumedLog> Resume(const std::string& state_dir, const std::string& job_id);
+
   /// Appends a lifecycle record: `kind` ("decision", "start", "exit", "output", ...) and its
   /// members. The record gets the time of the call. An error (disk full, I/O) is fatal to the job.
   virtual Result<void> Append(const std::string& kind, const Json& members) = 0;
@@ -34,12 +42,22 @@ class AuditLog {
   /// Called by an EventSource with raw events (see audit/raw_event.h).
   virtual Result<void> AppendEvents(const void* events, size_t bytes) = 0;
 
+  /// Writes what is buffered and fsyncs: another process can then go on with the log.
+  virtual Result<void> Sync() { return {}; }
+
   /// Does what sealing needs beforehand (OpenSSL's start, most of a millisecond). Call it while
   /// the action starts, when the supervisor would wait; without it Finish takes that time.
   virtual void WarmUp() {}
 
   /// Writes the last block, seals, fsyncs and closes. Nothing can be appended afterwards.
   virtual Result<AuditSeal> Finish(const EventCounts& counts) = 0;
+};
+
+/// What Resume found.
+struct ResumedLog {
+  std::unique_ptr<AuditLog> log;  ///< null when the log is sealed
+  std::optional<AuditSeal> seal;  ///< of a sealed log
+  EventCounts counts;             ///< calls that are in the log; of a sealed one, the seal's
 };
 
 }  // namespace carrel

@@ -62,6 +62,7 @@ class LogReader {
   const std::string& why() const { return why_; }
   const SealInfo& seal() const { return seal_; }     ///< after kSealed
   std::string head() const { return HexOf(last_); }  ///< of the last good block
+  const Hash& last_hash() const { return last_; }
   uint64_t blocks() const { return blocks_; }
   uint64_t offset() const { return offset_; }  ///< bytes read well
 

@@ -33,8 +33,11 @@ class LogWriter final : public AuditLog {
         recorder_(encoder_) {}
 
   Result<void> Start();
+  /// Goes on after what `reader` has read.
+  void ContinueAfter(const LogReader& reader);
   Result<void> Append(const std::string& kind, const Json& members) override;
   Result<void> AppendEvents(const void* events, size_t bytes) override;
+  Result<void> Sync() override;
   void WarmUp() override { (void)OpenKey().has_value(); }  // Finish reports what went wrong
   Result<AuditSeal> Finish(const EventCounts& counts) override;
 
@@ -57,7 +60,8 @@ class LogWriter final : public AuditLog {
   Hash last_{};
   uint64_t blocks_ = 0;
   uint64_t bytes_ = 0;
-  int64_t oldest_ns_ = 0;  ///< when the block that is being filled got its first row; 0: empty
+  int64_t clock_shift_ = 0;  ///< from CLOCK_MONOTONIC now to that of the log's first block
+  int64_t oldest_ns_ = 0;    ///< when the block that is being filled got its first row; 0: empty
 };
 
 Result<void> LogWriter::Start() {
@@ -99,7 +103,8 @@ Result<void> LogWriter::Append(const std::string& kind, const Json& members) {
   record["kind"] = kind;
   const int64_t now = MonotonicNs();
   // What is not UTF-8 is replaced: a record is JSON whatever an action's names are.
-  recorder_.AddRecord(now, record.dump(-1, ' ', false, Json::error_handler_t::replace));
+  recorder_.AddRecord(now + clock_shift_,
+                      record.dump(-1, ' ', false, Json::error_handler_t::replace));
   if (oldest_ns_ == 0) oldest_ns_ = now;
   return FlushIfDue();
 }
@@ -125,6 +130,22 @@ Result<void> LogWriter::Flush() {
   encoder_.Reset();
   oldest_ns_ = 0;
   return {};
+}
+
+Result<void> LogWriter::Sync() {
+  CARREL_TRY(Flush());
+  if (::fsync(fd_.get()) != 0) return SysFault(path_, "fsync the audit log");
+  return {};
+}
+
+void LogWriter::ContinueAfter(const LogReader& reader) {
+  last_ = reader.last_hash();
+  blocks_ = reader.blocks();
+  bytes_ = reader.offset();
+  // The monotonic clock began anew when the host has restarted since. Small differences are the
+  // wall clock's own, and events of this boot must stay in step with records.
+  const int64_t shift = NowNs() - reader.RealTime(MonotonicNs());
+  if (shift > 3'600'000'000'000 || shift < -3'600'000'000'000) clock_shift_ = shift;
 }
 
 Result<void> LogWriter::OpenKey() {
@@ -169,6 +190,35 @@ Result<std::unique_ptr<AuditLog>> AuditLog::Create(const std::string& state_dir,
   auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(*fd));
   CARREL_TRY(log->Start());
   return std::unique_ptr<AuditLog>(std::move(log));
+}
+
+Result<ResumedLog> AuditLog::Resume(const std::string& state_dir, const std::string& job_id) {
+  if (!IsSafeComponent(job_id)) return BadInput("audit", "the job's id cannot be a log's name");
+  const std::string path = state_dir + "/audit/" + job_id + ".carrel-log";
+  CARREL_ASSIGN(LogReader reader, LogReader::Open(path));
+  ResumedLog resumed;
+  for (;;) {
+    CARREL_ASSIGN(const bool more, reader.NextBlock());
+    if (!more) break;
+    resumed.counts.events += reader.header().calls;
+    resumed.counts.denied += reader.header().denied;
+  }
+  if (reader.end() == LogEnd::kSealed) {
+    resumed.counts = reader.seal().counts;
+    resumed.seal = AuditSeal{reader.seal().head, path, resumed.counts, reader.offset()};
+    return resumed;
+  }
+  if (reader.end() == LogEnd::kAltered || reader.job() != job_id)
+    return Refused(path, "the audit log was altered: " + reader.why());
+  CARREL_ASSIGN(UniqueFd fd, OpenPath(path, O_WRONLY | O_APPEND | O_NOFOLLOW));
+  if (::ftruncate(fd.get(), static_cast<off_t>(reader.offset())) != 0)
+    return SysFault(path, "ftruncate");
+  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(fd));
+  log->ContinueAfter(reader);
+  if (reader.end() == LogEnd::kTruncated)
+    CARREL_TRY(log->Append("interrupted", {{"cut_off", reader.why()}}));
+  resumed.log = std::move(log);
+  return resumed;
 }
 
 }  // namespace carrel

@@ -9,6 +9,8 @@
 #include <boost/process.hpp>
 #include <boost/process/extend.hpp>
 
+#include "base/interrupt.h"
+
 namespace carrel {
 namespace {
 
@@ -51,6 +53,24 @@ class Collector {
   char chunk_[8192];
 };
 
+// Runs until the helper's streams have ended; gives up at the time limit, at once when it prints
+// too much, and soon after a signal that carrel has blocked.
+Result<void> Pump(boost::asio::io_context& context, const Collector& out,
+                  const std::string& program, const SubprocessOptions& options) {
+  const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+  while (!context.stopped()) {
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left.count() <= 0)
+      return Fault(program, "did not end within " + std::to_string(options.timeout.count()) + " s");
+    CARREL_TRY(CheckCancelled());
+    context.run_for(std::min<std::chrono::nanoseconds>(left, std::chrono::milliseconds(50)));
+    if (out.overflow)
+      return SysFault(program, "printed more than " + std::to_string(options.max_output) + " bytes",
+                      EFBIG);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv,
@@ -89,15 +109,12 @@ Result<SubprocessResult> RunSubprocess(const std::vector<std::string>& argv,
   err.Start();
   boost::asio::async_write(in, boost::asio::buffer(options.input),
                            [&](boost::system::error_code, size_t) { in.close(); });
-  context.run_for(options.timeout);
   std::error_code ignored;
-  const bool timed_out = !context.stopped();
-  if (timed_out) child.terminate(ignored);
+  if (auto pumped = Pump(context, out, argv[0], options); !pumped) {
+    child.terminate(ignored);
+    return std::move(pumped).error();
+  }
   child.wait(ignored);
-  if (timed_out)
-    return Fault(argv[0], "did not end within " + std::to_string(options.timeout.count()) + " s");
-  if (out.overflow)
-    return Fault(argv[0], "printed more than " + std::to_string(options.max_output) + " bytes");
   const int status = child.native_exit_code();
   return SubprocessResult{WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
                           std::move(out.text), std::move(err.text)};

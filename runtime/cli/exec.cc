@@ -75,15 +75,17 @@ std::optional<uint64_t> ParseSize(const std::string& text) {
   return number << shift->second;
 }
 
-Result<void> FillFromImage(const ExecOptions& options, LaunchRequest& request) {
+// The image cannot be removed while `hold` is open.
+Result<void> FillFromImage(const ExecOptions& options, LaunchRequest& request, UniqueFd& hold) {
   CARREL_ASSIGN(const ImageStore store, ImageStore::Open(options.state));
   CARREL_ASSIGN(const Image image, store.Resolve(options.image));
+  CARREL_ASSIGN(hold, store.Hold(image));
   request.rootfs = image.rootfs;
   for (const auto& [name, value] : image.config.env) request.environment[name] = value;
   return {};
 }
 
-Result<LaunchRequest> MakeRequest(const ExecOptions& options) {
+Result<LaunchRequest> MakeRequest(const ExecOptions& options, UniqueFd& image_hold) {
   LaunchRequest request;
   request.id = options.id.empty() ? NewId() : options.id;
   request.argv = options.command;
@@ -91,7 +93,7 @@ Result<LaunchRequest> MakeRequest(const ExecOptions& options) {
   request.environment = {{"PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
                          {"HOME", "/tmp"}};
   request.rootfs = options.rootfs;
-  if (!options.image.empty()) CARREL_TRY(FillFromImage(options, request));
+  if (!options.image.empty()) CARREL_TRY(FillFromImage(options, request, image_hold));
   if (request.rootfs.empty()) return BadInput("--rootfs", "name a --rootfs DIR or an --image NAME");
   for (const std::string& entry : options.environment) {
     const size_t equals = entry.find('=');
@@ -155,7 +157,8 @@ Result<int> DryRun(const SandboxHost& host, LaunchRequest request) {
 }
 
 Result<int> Exec(const ExecOptions& options) {
-  CARREL_ASSIGN(LaunchRequest request, MakeRequest(options));
+  UniqueFd image_hold;
+  CARREL_ASSIGN(LaunchRequest request, MakeRequest(options, image_hold));
   // No configuration here: the ids are the default range of the configuration.
   const SandboxHost host{options.state, "carrel", 1879048192u, 4096};
   if (options.dry_run) return DryRun(host, std::move(request));

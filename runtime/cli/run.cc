@@ -34,6 +34,18 @@ void PrintResult(const OrderedJson& result) {
   printf("%s\n", result.dump(2, ' ', true, OrderedJson::error_handler_t::replace).c_str());
 }
 
+// One line for a person: how it ended, and what stayed at level 3. The status message has no name
+// of an output in it; those are in the result, and in the files that it names.
+void PrintOutcome(const JobOutcome& outcome) {
+  if (!outcome.succeeded)
+    fprintf(stderr, "carrel run: the job did not succeed: %s\n", outcome.status.c_str());
+  if (outcome.withheld > 0)
+    fprintf(stderr,
+            "carrel run: %zu output(s) withheld from level 4: a .txt file there in the place of "
+            "each says why\n",
+            outcome.withheld);
+}
+
 }  // namespace
 
 int RunCommand(int argc, char** argv) {
@@ -59,6 +71,7 @@ int RunCommand(int argc, char** argv) {
     return PrintError(error);
   }
   PrintResult(outcome->result);
+  PrintOutcome(*outcome);
   return outcome->succeeded ? 0 : 1;
 }
 

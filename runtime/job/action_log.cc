@@ -99,8 +99,8 @@ void ActionLog::FlushPartials() {
   }
 }
 
-Result<void> ActionLog::WriteSummary(
-    const std::vector<std::pair<std::string, std::string>>& summary, int64_t ns) {
+void ActionLog::TakeRest(int64_t ns) {
+  if (std::exchange(ended_, true)) return;
   FlushPartials();
   if (dropped_ > 0)
     pending_ += Rfc3339(ns) + " [carrel: the log reached its limit of " + std::to_string(limit_) +
@@ -108,12 +108,26 @@ Result<void> ActionLog::WriteSummary(
   for (const std::string& line : tail_) pending_ += line;
   tail_.clear();
   tail_bytes_ = 0;
-  pending_ += std::string(kSummaryMarker) + "\n";
-  for (const auto& [name, value] : summary)
-    pending_ += SafeLogLine(name) + ": " + SafeLogLine(value) + "\n";
+}
+
+Result<void> ActionLog::End(int64_t ns) {
+  TakeRest(ns);
+  return Sync();
+}
+
+Result<void> ActionLog::Sync() {
   CARREL_TRY(Flush());
   if (::fsync(fd_.get()) != 0) return SysFault("the action's log", "fsync");
   return {};
+}
+
+Result<void> ActionLog::WriteSummary(
+    const std::vector<std::pair<std::string, std::string>>& summary, int64_t ns) {
+  TakeRest(ns);
+  pending_ += std::string(kSummaryMarker) + "\n";
+  for (const auto& [name, value] : summary)
+    pending_ += SafeLogLine(name) + ": " + SafeLogLine(value) + "\n";
+  return Sync();
 }
 
 }  // namespace carrel

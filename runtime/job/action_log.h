@@ -39,8 +39,12 @@ class ActionLog {
   /// full) further calls fail likewise; the caller goes on reading the pipe, or the action blocks.
   Result<void> Write(Stream stream, std::string_view bytes, int64_t ns);
 
-  /// Writes what is left of unfinished lines, the marker, and "name: value" lines (values are made
-  /// safe as the action's own lines are), then fsyncs. Call once, last.
+  /// The action has ended: writes what is left of unfinished lines and the tail, and fsyncs.
+  /// Nothing can be written afterwards but the summary, which another process can write.
+  Result<void> End(int64_t ns);
+
+  /// Ends the log where that has not been done, and writes the marker, and "name: value" lines
+  /// (values are made safe as the action's own lines are), then fsyncs. Call once, last.
   Result<void> WriteSummary(const std::vector<std::pair<std::string, std::string>>& summary,
                             int64_t ns);
 
@@ -55,12 +59,15 @@ class ActionLog {
   };
   void TakeLine(std::string_view line, int64_t ns);
   void FlushPartials();
+  void TakeRest(int64_t ns);
   Result<void> Flush();
+  Result<void> Sync();
 
   UniqueFd fd_;
   uint64_t room_;
   std::array<Partial, 2> partial_;
   std::string pending_;           ///< safe lines on their way to the file
+  bool ended_ = false;            ///< what was unfinished is in pending_
   bool full_ = false;             ///< the limit was reached: lines go to tail_
   std::deque<std::string> tail_;  ///< the last safe lines
   size_t tail_bytes_ = 0;

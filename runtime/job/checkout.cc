@@ -224,6 +224,8 @@ class TreeWriter {
   static Error Conflict(const TreeEntry& entry, const Error& error) {
     if (error.code == EEXIST || error.code == ELOOP || error.code == ENOTDIR)
       return BadTree("the name " + entry.path + " is there twice");
+    // git names every directory before what is in it; only a "/" inside a name has none.
+    if (error.code == ENOENT) return BadTree("the name " + entry.path + " holds \"/\"");
     Error located = error;
     located.where = entry.path;
     return located;

@@ -24,12 +24,18 @@ Result<T> At(const std::string& path, Result<T> result) {
 class Collector {
  public:
   Collector(const CollectRequest& request, Staging high, Staging medium)
-      : request_(request), high_(std::move(high)), medium_(std::move(medium)) {}
+      : request_(request),
+        high_(std::move(high)),
+        medium_(std::move(medium)),
+        copier_(request.check) {}
 
   Result<Collection> Run() {
     CARREL_ASSIGN(ScratchFindings findings, WalkScratch(request_));
     TakeReports(&findings);
-    for (const MatchedFile& file : findings.matched) CARREL_TRY(Stage(file));
+    for (const MatchedFile& file : findings.matched) {
+      if (request_.check) CARREL_TRY(request_.check());
+      CARREL_TRY(Stage(file));
+    }
     CARREL_TRY(StageMessages());
     CARREL_TRY(high_.Prepare());
     CARREL_TRY(medium_.Prepare());

@@ -54,6 +54,10 @@ struct CollectRequest {
   LevelOwnership high;  ///< of files and of directories that are made
   LevelOwnership medium;
 
+  /// Called for every file and every 256 KiB until the first file is published; its error ends the
+  /// collection, and nothing has changed. Empty: nothing ends it.
+  std::function<Result<void>()> check;
+
   Level4Rules level4;
   /// max_file_bytes is not the place for the job's file size limit (the kernel enforces that); it
   /// bounds the time that hashing a sparse file takes. Raise it with the limit.

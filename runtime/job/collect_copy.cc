@@ -8,7 +8,6 @@
 
 #include <algorithm>
 
-#include "base/digest.h"
 #include "base/fs.h"
 
 namespace carrel {
@@ -44,7 +43,19 @@ size_t ReadSize(int fd, uint64_t at, bool sparse) {
 
 }  // namespace
 
-Copier::Copier() : buffer_(kBuffer) {}
+Copier::Copier(std::function<Result<void>()> check) : check_(std::move(check)), buffer_(kBuffer) {}
+
+// A hole of a terabyte is read as fast as it can be hashed: minutes.
+Result<void> Copier::HashZeros(Sha256& hash, uint64_t count) {
+  std::fill(buffer_.begin(), buffer_.end(), '\0');
+  while (count > 0) {
+    if (check_) CARREL_TRY(check_());
+    const size_t now = std::min<uint64_t>(kBuffer, count);
+    hash.Update({buffer_.data(), now});
+    count -= now;
+  }
+  return {};
+}
 
 Result<CopiedFile> Copier::Copy(int from, int to, uint64_t max_bytes) {
   struct stat info {};
@@ -58,12 +69,12 @@ Result<CopiedFile> Copier::Copy(int from, int to, uint64_t max_bytes) {
   Sha256 hash;
   uint64_t at = 0;
   for (;;) {
+    if (check_) CARREL_TRY(check_());
     if (at > max_bytes) return SysFault("", "copy: the file is too large, or grew", EFBIG);
     const uint64_t data = sparse ? SkipHole(source, at, size) : at;
     if (data > at) {
-      std::fill(buffer_.begin(), buffer_.end(), '\0');
-      for (; at < data; at += std::min<uint64_t>(kBuffer, data - at))
-        hash.Update({buffer_.data(), static_cast<size_t>(std::min<uint64_t>(kBuffer, data - at))});
+      CARREL_TRY(HashZeros(hash, data - at));
+      at = data;
       continue;
     }
     const size_t want = ReadSize(source, at, sparse);
@@ -123,7 +134,7 @@ Staging::~Staging() {
 }
 
 Result<Staging> Staging::Create(int workspace, const std::string& job_id) {
-  const std::string name = ".carrel-staging-" + job_id;
+  const std::string name = kStagingPrefix + job_id;
   if (!IsSafeComponent(name)) return BadInput("/id", "the job id cannot be part of a file name");
   CARREL_ASSIGN(UniqueFd root, OpenBeneath(workspace, ".", O_RDONLY | O_DIRECTORY));
   CARREL_TRY(RemoveTree(root.get(), name));

@@ -1,12 +1,14 @@
 // Writing into a workspace: streaming copies, staged out of sight, then renamed into place.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "policy/host_config.h"
@@ -22,19 +24,25 @@ struct CopiedFile {
 /// system can (FICLONE).
 class Copier {
  public:
-  Copier();
+  /// `check` is called every 256 KiB; its error ends the copy.
+  explicit Copier(std::function<Result<void>()> check = {});
   /// From the start of `from` to the end, into `to` (new and empty, open for reading and writing).
   /// More than `max_bytes` is an Error (EFBIG): the file grew.
   Result<CopiedFile> Copy(int from, int to, uint64_t max_bytes);
 
  private:
+  Result<void> HashZeros(Sha256& hash, uint64_t count);
+
+  std::function<Result<void>()> check_;
   std::vector<char> buffer_;
   bool try_clone_ = true;
 };
 
+/// The name of a job's staging directories.
+inline constexpr const char* kStagingPrefix = ".carrel-staging-";
+
 /// A directory ".carrel-staging-<job>" (0700) in a workspace, for files that are not whole yet. It
-/// and what is left in it go away with the object; what a crash has left, with the next one of the
-/// same job.
+/// and what is left in it go away with the object; what a crash has left, with SweepStaging.
 class Staging {
  public:
   static Result<Staging> Create(int workspace, const std::string& job_id);

@@ -31,9 +31,10 @@ std::string OverlayAttribute(int fd, const std::string& name) {
   return "";
 }
 
-bool SameContent(int one, int other) {
+Result<bool> SameContent(int one, int other, const std::function<Result<void>()>& check) {
   std::vector<char> a(1u << 16), b(1u << 16);
   for (off_t at = 0;;) {
+    if (check) CARREL_TRY(check());
     const ssize_t n = ::pread(one, a.data(), a.size(), at);
     const ssize_t m = ::pread(other, b.data(), b.size(), at);
     if (n < 0 || n != m || !std::equal(a.begin(), a.begin() + n, b.begin())) return false;
@@ -99,6 +100,7 @@ class Walk {
   }
 
   Result<void> Step() {
+    if (request_.check) CARREL_TRY(request_.check());
     OpenDirectory& here = open_.back();
     errno = 0;
     const dirent* entry = ::readdir(here.stream.get());
@@ -153,9 +155,10 @@ class Walk {
     if (S_ISREG(info.st_mode) && request_.open_original) {
       auto mine = OpenScratch(dir, name, O_RDONLY);
       auto theirs = request_.open_original(path);
-      if (mine && theirs && OverlayAttribute(mine->get(), "metacopy").empty() &&
-          SameContent(mine->get(), theirs->get()))
-        return {};
+      if (mine && theirs && OverlayAttribute(mine->get(), "metacopy").empty()) {
+        CARREL_ASSIGN(const bool same, SameContent(mine->get(), theirs->get(), request_.check));
+        if (same) return {};
+      }
     }
     tampered_.Add(MakeVisible(path) +
                   (S_ISREG(info.st_mode) ? std::string(": its content was changed")

@@ -15,7 +15,7 @@
 namespace carrel {
 namespace {
 
-constexpr size_t kMaxListing = 256u << 20;
+constexpr size_t kMaxListing = 64u << 20;  // 200,000 entries of 320 bytes
 // No file that git writes is larger: a repository that never ends must not fill the disk.
 constexpr const char* kMaxGitFile = "--fsize=17179869184";
 // Every fetch adds a pack; git looks through all of them for each object.
@@ -96,7 +96,7 @@ Result<void> GitMirror::Make(bool sha256) {
 }
 
 Result<std::string> GitMirror::Git(std::vector<std::string> args, const std::string& input,
-                                   int output_fd) const {
+                                   int output_fd, size_t max_output) const {
   SubprocessOptions options;
   options.environment = {{"HOME", "/nonexistent"},
                          {"XDG_CONFIG_HOME", "/nonexistent"},
@@ -113,7 +113,7 @@ Result<std::string> GitMirror::Git(std::vector<std::string> args, const std::str
                          {"GIT_NO_LAZY_FETCH", "1"}};
   options.input = input;
   options.output_fd = output_fd;
-  options.max_output = kMaxListing;
+  options.max_output = max_output;
   args.insert(args.begin(), {"prlimit", kMaxGitFile, "git"});
   return RunChecked(args, options);
 }
@@ -123,8 +123,22 @@ Result<void> GitMirror::Fetch() {
                       "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force",
                       "--", repository_, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"});
   if (fetched) return Tidy();
-  Error error = std::move(fetched).error();
+  return FetchError(std::move(fetched).error());
+}
+
+Error GitMirror::FetchError(Error error) const {
+  if (error.code == ECANCELED) return error;
   error.where = repository_;
+  // git's own words for what the other side lacks, whatever the transport.
+  for (const char* sign : {"not our ref", "repository corruption on the remote side", "bad object",
+                           "did not send all necessary objects"}) {
+    if (error.what.find(sign) == std::string::npos) continue;
+    error.kind = ErrorKind::kBadInput;
+    error.what = "the repository is damaged, a branch or tag of it names what it does not have: " +
+                 error.what;
+    error.hint = "`git fsck` in the repository shows it; mend or delete the branch";
+    return error;
+  }
   error.what = "the repository cannot be fetched: " + error.what;
   error.hint = "Check that it exists and that this host can reach it";
   return error;
@@ -167,8 +181,16 @@ Result<bool> GitMirror::IsReachable(const std::string& commit) const {
 }
 
 Result<std::string> GitMirror::ListTree(const std::string& tree) const {
-  return Git({"--git-dir=" + directory_ + "/" + name_, "ls-tree", "-r", "-t", "-l", "-z",
-              "--full-tree", tree});
+  auto listing = Git({"--git-dir=" + directory_ + "/" + name_, "ls-tree", "-r", "-t", "-l", "-z",
+                      "--full-tree", tree},
+                     "", -1, kMaxListing);
+  if (!listing && listing.error().code == EFBIG)
+    return BadInput("/commit",
+                    "the commit's tree cannot be checked out: its list of files is "
+                    "longer than " +
+                        std::to_string(kMaxListing) + " bytes",
+                    "Remove the copies of directories in directories");
+  return listing;
 }
 
 Result<UniqueFd> GitMirror::ReadBlobs(const std::vector<std::string>& ids) const {

@@ -28,7 +28,8 @@ class GitMirror {
   /// True when a branch or tag contains the commit.
   Result<bool> IsReachable(const std::string& commit) const;
 
-  /// `git ls-tree -r -t -l -z` of a tree.
+  /// `git ls-tree -r -t -l -z` of a tree. kBadInput when it is longer than any real study's: a
+  /// hundred nested copies of one directory are a small repository and an endless list.
   Result<std::string> ListTree(const std::string& tree) const;
 
   /// A file (already unlinked, at offset 0) with `git cat-file --batch` of the ids, in order.
@@ -37,7 +38,10 @@ class GitMirror {
  private:
   GitMirror() = default;
   Result<std::string> Git(std::vector<std::string> args, const std::string& input = "",
-                          int output_fd = -1) const;
+                          int output_fd = -1, size_t max_output = 16u << 20) const;
+  /// What is wrong with a fetch that failed: the repository's content (kBadInput), or the way to
+  /// it.
+  Error FetchError(Error error) const;
   Result<void> Make(bool sha256);
   /// Packs the mirror anew when fetches have left many packs.
   Result<void> Tidy();

@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "job/collect_copy.h"
 #include "policy/names.h"
@@ -158,7 +159,7 @@ Result<std::vector<InputFile>> GatherInputs(const InputsRequest& request) {
                     "the workspace " + request.workspace + " has no level 3 files (" +
                         ErrnoName(workspace.error().code) + ")",
                     "Run the action that makes the input first");
-  Copier copier;
+  Copier copier(&CheckCancelled);
   for (const auto& [path, file] : wanted) {
     CARREL_ASSIGN(InputFile copied,
                   CopyInput(workspace->get(), path, file, request.destination, copier));

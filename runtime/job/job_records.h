@@ -9,6 +9,7 @@
 #include "image/image_store.h"
 #include "job/checkout.h"
 #include "job/collect.h"
+#include "job/database_access.h"
 #include "job/inputs.h"
 #include "job/job_definition.h"
 #include "job/messages.h"
@@ -27,9 +28,14 @@ struct JobPlaces {
 struct JobRecords {
   HostConfig host;
   JobDefinition job;
+  Decision decision;
+  OrderedJson decision_json;  ///< the whole of it, for records
+  Image image;
   std::string audit_id;
   std::string tree_id;
   SandboxResult run;
+  OrderedJson container;  ///< as `docker container inspect` shows it; redacted
+  std::string error;      ///< of carrel, when the job is finalized without a run; else empty
   JobPlaces places;
   Collection collection;
   JobMessage message;
@@ -40,17 +46,20 @@ struct JobRecords {
   bool succeeded() const;   ///< and it made what it declared
 };
 
+// job_launch.cc: what the launch gets of decision and image.
+
 LaunchLimits ToLaunchLimits(const Limits& limits);
 
-/// PATH and the image's variables, then the decision's, HOME=/tmp, and DATABASE_URL where a
-/// database is granted.
-std::map<std::string, std::string> ActionEnvironment(const Image& image, const Decision& decision);
+/// PATH and the image's variables, then the decision's, HOME=/tmp, and the database's.
+std::map<std::string, std::string> ActionEnvironment(const Image& image, const Decision& decision,
+                                                     const DatabaseAccess& database);
 
-/// "/database/<name>.sqlite": where a granted embedded database stands inside.
-std::string DatabasePathInside(const DatabaseGrant& grant);
+CollectRequest MakeCollectRequest(const JobRecords& records, int scratch_dir);
 
-/// The file is there and the action will be able to read it; kFault says what to do.
-Result<void> CheckDatabaseFile(const DatabaseGrant& grant);
+/// For JobRecords::container.
+OrderedJson ContainerMetadata(const JobRecords& records, const LaunchPlan& plan);
+
+// job_places.cc: where records and outputs go.
 
 /// `id`, or `id.2`, `id.3`... when the job has been run before: a log is never written twice.
 Result<std::string> FreeAuditId(const std::string& state_dir, const std::string& id);
@@ -63,26 +72,29 @@ Result<JobPlaces> OpenPlaces(const HostConfig& host, const JobDefinition& job, i
 /// kFault when there is none.
 Result<std::vector<UniqueFd>> ReserveRoom(const JobPlaces& places, int state_dir, int action_log);
 
-CollectRequest MakeCollectRequest(const JobRecords& records, const Decision& decision,
-                                  int scratch_dir);
+const LevelOwnership& Ownership(const HostConfig& host, Level level);
 
-/// The message for how the action ended and for what it made.
-JobMessage DescribeOutcome(const JobRecords& records, const Decision& decision);
+// job_records.cc: members of audit records. No environment values, no contents.
 
-// Members of audit records. No environment values, no contents.
 Json DecisionRecord(const JobDefinition& job, const Decision& decision, const Json& definition);
 Json CodeRecord(const JobDefinition& job, const Checkout& code);
 Json InputsRecord(const std::vector<InputFile>& inputs);
 Json OutputsRecord(const Collection& collection);
 Json EndRecord(const JobRecords& records);
 
-std::vector<std::pair<std::string, std::string>> SummaryLines(const JobRecords& records,
-                                                              const Decision& decision);
+// job_results.cc: what people and the agent read.
+
+/// The message for how the action ended and for what it made.
+JobMessage DescribeOutcome(const JobRecords& records);
+
+std::vector<std::pair<std::string, std::string>> SummaryLines(const JobRecords& records);
 
 /// Log copies, manifest.json and metadata.json.
-Result<void> WriteRecords(const JobRecords& records, const Decision& decision, const Image& image,
-                          const LaunchPlan& plan, int action_log);
+Result<void> WriteRecords(const JobRecords& records, int action_log);
 
-OrderedJson ResultJson(const JobRecords& records, const Decision& decision);
+/// What `carrel run` prints. Names of outputs are in it: it is for the host's own people.
+OrderedJson ResultJson(const JobRecords& records);
+
+OrderedJson Metrics(const JobRecords& records);
 
 }  // namespace carrel

@@ -84,10 +84,14 @@ Result<void> MakeMountPoint(int skeleton, const MountPoint& point) {
 
 }  // namespace
 
+Result<void> RequireRoot() {
+  if (::geteuid() == 0) return {};
+  return BadInput("host", "carrel must be run as root: it makes namespaces, mounts and cgroups",
+                  "Run it with sudo; the action itself never runs as root");
+}
+
 Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id) {
-  if (::geteuid() != 0)
-    return Fault("host", "carrel must be run as root: it makes namespaces, mounts and cgroups",
-                 "The action itself never runs as root");
+  CARREL_TRY(RequireRoot());
   CARREL_ASSIGN(HostFacts facts, GatherHostFacts());
   CARREL_TRY(SweepStaleRuns(host.state_dir, facts, host.cgroup_parent));
   CARREL_ASSIGN(RunDir directory, RunDir::Create(host.state_dir, id));
@@ -130,12 +134,17 @@ Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& fa
 
 Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, AuditLog& log,
                                  SandboxStreams streams) {
+  const auto step = [told = std::move(streams.step)](int number) {
+    if (told) told(number);
+  };
+  step(7);
   CARREL_ASSIGN(const HostTemplates templates,
                 PrepareHostTemplates(run.host.state_dir, plan.limits, run.facts.online_cpus));
   const Operation& seccomp = *std::find_if(
       plan.operations.begin(), plan.operations.end(),
       [](const Operation& operation) { return operation.kind == Operation::Kind::kSeccomp; });
   CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, seccomp.source));
+  step(8);
   CARREL_ASSIGN(Cgroup cgroup,
                 Cgroup::Create(run.facts, run.host.cgroup_parent, plan.id, plan.limits));
   CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id()));
@@ -149,10 +158,13 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
                                   {"event_source", source->name()}}));
   CARREL_ASSIGN(const UniqueFd signals, BlockSignals());
 
+  step(9);
   SandboxResult result;
+  result.seccomp_digest = filter.profile_digest;
   result.started_ns = NowNs();
   CARREL_ASSIGN(const LaunchedInit init, Launch(plan, *lowered, cgroup, std::move(action)));
   lowered.reset();  // mounts that the action has are its own now
+  step(10);
   CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));
   result.ended_ns = NowNs();
   CARREL_ASSIGN(result.usage, cgroup.Usage());

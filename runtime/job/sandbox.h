@@ -28,6 +28,9 @@ struct SandboxRun {
   IdSlot slot;
 };
 
+/// kBadInput unless this process is root: whoever calls has to act, and nothing was changed.
+Result<void> RequireRoot();
+
 /// Sweeps what dead runs left, then takes the run's directory and its id.
 Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id);
 
@@ -45,12 +48,16 @@ struct SandboxStreams {
   int input_source = -1;
   std::function<void()> every_second;
   bool signals_cancel = false;
+  /// Told of steps 7 (filter), 8 (cgroup, audit source), 9 (clone) and 10 (supervise) as they
+  /// begin.
+  std::function<void(int step)> step;
 };
 
 struct SandboxResult {
   ActionEnd end;
   CgroupUsage usage;
   EventCounts counts;
+  std::string seccomp_digest;  ///< of the profile
   int64_t started_ns = 0;
   int64_t ended_ns = 0;
 };

@@ -21,8 +21,9 @@ constexpr uint64_t kLeastBytes = 16u << 20;
 constexpr uint32_t kBlockBytes = 4096;
 constexpr uint64_t kBytesPerInode = 8192;
 
-Result<UniqueFd> MakeImageFile(const std::string& directory, uint64_t bytes) {
-  CARREL_ASSIGN(UniqueFd file, OpenPath(directory, O_RDWR | O_TMPFILE, 0600));
+Result<UniqueFd> MakeImageFile(int directory, const std::string& name, uint64_t bytes) {
+  const int flags = name.empty() ? O_RDWR | O_TMPFILE : O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW;
+  CARREL_ASSIGN(UniqueFd file, OpenBeneath(directory, name, flags, 0600));
   if (::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
     return SysFault("scratch", "ftruncate");
   return file;
@@ -77,19 +78,23 @@ Result<void> EnterPrivateMounts() {
   return {};
 }
 
-Result<Scratch> Scratch::Mount(const std::string& directory, const std::string& mount_point,
-                               uint64_t bytes, uint64_t inodes) {
+Result<UniqueFd> MakeScratchFile(int directory, const std::string& name, uint64_t bytes,
+                                 uint64_t inodes) {
   bytes = std::max(bytes, kLeastBytes);
   inodes = std::clamp<uint64_t>(inodes, 64, bytes / kBytesPerInode);
-  CARREL_ASSIGN(const UniqueFd file, MakeImageFile(directory, bytes));
+  CARREL_ASSIGN(UniqueFd file, MakeImageFile(directory, name, bytes));
   CARREL_TRY(Format(file.get(), inodes));
+  return file;
+}
+
+Result<Scratch> Scratch::Mount(int file, const std::string& mount_point) {
   std::string device;
-  CARREL_ASSIGN(const UniqueFd loop, AttachLoop(file.get(), device));
+  CARREL_ASSIGN(const UniqueFd loop, AttachLoop(file, device));
   CARREL_TRY(MountDevice(device, mount_point));
   Scratch scratch;
   scratch.path_ = mount_point;
   CARREL_ASSIGN(scratch.root_, OpenPath(mount_point, O_RDONLY | O_DIRECTORY));
-  if (::unlinkat(scratch.root_.get(), "lost+found", AT_REMOVEDIR) != 0)
+  if (::unlinkat(scratch.root_.get(), "lost+found", AT_REMOVEDIR) != 0 && errno != ENOENT)
     return SysFault("scratch", "rmdir lost+found");
   return scratch;
 }
@@ -103,6 +108,16 @@ Scratch::~Scratch() {
 Result<void> Scratch::Sync() const {
   if (::syncfs(root_.get()) != 0)
     return SysFault("scratch", "the action's files could not be written to the host's disk");
+  return {};
+}
+
+Result<void> Scratch::Unmount() {
+  root_.reset();
+  // A task that has just ended can hold the mount for a moment longer.
+  for (int attempt = 0; ::umount2(path_.c_str(), 0) != 0; ++attempt) {
+    if (errno != EBUSY || attempt == 500) return SysFault("scratch", "umount");
+    ::usleep(2000);
+  }
   return {};
 }
 

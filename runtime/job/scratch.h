@@ -1,6 +1,7 @@
-// The scratch layer of a job: an ext4 file system of the job's own size in an unnamed file, so that
-// the kernel itself holds the limits on bytes and inodes. Nothing of it has a name on the host:
-// when carrel dies, file, loop device and mount go with it.
+// The scratch layer of a job: an ext4 file system of the job's own size in a file, so that the
+// kernel itself holds the limits on bytes and inodes. The mount is this process's own: when carrel
+// dies, loop device and mount go with it, and so does the file unless the job's next phase needs
+// it.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,16 @@ namespace carrel {
 /// never sees them, and they end with the process. Call once, before MountScratch.
 Result<void> EnterPrivateMounts();
 
+/// Makes a file in `directory` (where the space is taken from), without a name when `name` is
+/// empty, and formats it for `bytes` and `inodes`. Fewer than 16 MiB become 16 MiB, and there is at
+/// most one inode for 8 KiB. Needs mkfs.ext4.
+Result<UniqueFd> MakeScratchFile(int directory, const std::string& name, uint64_t bytes,
+                                 uint64_t inodes);
+
 class Scratch {
  public:
-  /// Makes the file in `directory` (where the space is taken from), formats it for `bytes` and
-  /// `inodes` and mounts it at `mount_point`, an existing directory. Fewer than 16 MiB become
-  /// 16 MiB, and there is at most one inode for 8 KiB. Needs mkfs.ext4 and a loop device.
-  static Result<Scratch> Mount(const std::string& directory, const std::string& mount_point,
-                               uint64_t bytes, uint64_t inodes);
+  /// Mounts the file at `mount_point`, an existing directory. Needs a loop device.
+  static Result<Scratch> Mount(int file, const std::string& mount_point);
 
   Scratch(Scratch&& other) noexcept = default;
   Scratch& operator=(Scratch&&) = delete;
@@ -33,6 +37,9 @@ class Scratch {
   /// Writes what is cached. An error means that the host's disk could not take what the action
   /// wrote: the outputs are not whole.
   Result<void> Sync() const;
+
+  /// Unmounts now, so that the file alone holds what the action wrote. Nothing may be open in it.
+  Result<void> Unmount();
 
  private:
   Scratch() = default;

@@ -207,7 +207,7 @@ TEST(RunInput, HostsThatCannotRunJobs) {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(99);
   };
   JobRun run = study.Run(job);
-  ExpectError(study, run, kHost, "root");
+  ExpectError(study, run, kBad, "root");
 
   study.before_exec = [] { Forbid(SYS_bpf); };
   ExpectError(study, study.Run(job), kHost, "BPF");

@@ -224,6 +224,48 @@ TEST_F(AuditLogTest, AKilledWritersLogIsReadToItsLastBlock) {
   EXPECT_EQ(verdict.events, 1002u);
 }
 
+// The phases of a job are processes of their own: each goes on where the one before stopped.
+TEST_F(AuditLogTest, AnotherProcessGoesOnWithALogAndSealsIt) {
+  Write("job", /*seal=*/false);
+  const auto before = VerifyLog(state_, PathOf("job"), "job");
+  ASSERT_TRUE(before.has_value());
+  auto resumed = AuditLog::Resume(state_, "job");
+  ASSERT_TRUE(resumed.has_value()) << resumed.error().ToString();
+  ASSERT_NE(resumed->log, nullptr);
+  EXPECT_EQ(resumed->counts.events, before->events);
+  ASSERT_TRUE(resumed->log->Append("end", {{"exit_code", 0}}).has_value());
+  auto seal = resumed->log->Finish(resumed->counts);
+  ASSERT_TRUE(seal.has_value()) << seal.error().ToString();
+  auto after = VerifyLog(state_, PathOf("job"), "job");
+  ASSERT_TRUE(after.has_value());
+  EXPECT_EQ(after->finding, LogFinding::kWhole) << after->why;
+  EXPECT_GT(after->blocks, before->blocks);
+
+  auto sealed = AuditLog::Resume(state_, "job");
+  ASSERT_TRUE(sealed.has_value()) << sealed.error().ToString();
+  EXPECT_EQ(sealed->log, nullptr);
+  EXPECT_EQ(sealed->seal->head, seal->head);
+}
+
+TEST_F(AuditLogTest, AHalfWrittenBlockIsCutOffAndSaid) {
+  Write("job", /*seal=*/false);
+  const std::string text = ReadFile(PathOf("job")).value();
+  ASSERT_EQ(::truncate(PathOf("job").c_str(), static_cast<off_t>(text.size() - 7)), 0);
+  auto resumed = AuditLog::Resume(state_, "job");
+  ASSERT_TRUE(resumed.has_value()) << resumed.error().ToString();
+  ASSERT_TRUE(resumed->log->Finish(resumed->counts).has_value());
+  auto verdict = VerifyLog(state_, PathOf("job"), "job");
+  ASSERT_TRUE(verdict.has_value());
+  EXPECT_EQ(verdict->finding, LogFinding::kWhole) << verdict->why;
+
+  Write("altered", /*seal=*/false);
+  std::string altered = ReadFile(PathOf("altered")).value();
+  altered[altered.size() / 2] = static_cast<char>(altered[altered.size() / 2] ^ 1);
+  auto fd = OpenPath(PathOf("altered"), O_WRONLY | O_TRUNC);
+  ASSERT_TRUE(WriteAll(fd->get(), altered).has_value());
+  EXPECT_FALSE(AuditLog::Resume(state_, "altered").has_value());
+}
+
 TEST_F(AuditLogTest, ALogIsNotWrittenTwice) {
   Write("a");
   auto again = AuditLog::Create(state_, "a");

@@ -249,7 +249,7 @@ TEST_F(CheckoutTest, MissingObjectsAreNotFetchedFromElsewhere) {
   Git({"config", "protocol.ext.allow", "always"});
   auto checkout = Run(commit);
   ASSERT_FALSE(checkout.has_value());
-  EXPECT_EQ(checkout.error().kind, ErrorKind::kFault) << checkout.error().ToString();
+  EXPECT_EQ(checkout.error().kind, ErrorKind::kBadInput) << checkout.error().ToString();
   EXPECT_NE(::access(mark.c_str(), F_OK), 0) << "a program of the repository was run";
 }
 
@@ -313,6 +313,28 @@ TEST_F(CheckoutTest, HostileNames) {
   auto twins = Run(CommitRaw({{"100644", "README", blob}, {"100644", "readme", Blob("y")}}));
   ASSERT_TRUE(twins.has_value()) << twins.error().ToString();
   EXPECT_EQ(Read("README") + Read("readme"), "xy");
+}
+
+TEST_F(CheckoutTest, AnEntryWithASlashInItsName) {
+  const std::string blob = Blob("x");
+  ExpectError(CommitRaw({{"100644", "a/b", blob}}), ErrorKind::kBadInput, "a/b");
+}
+
+TEST_F(CheckoutTest, ABranchOfWhatIsNotThereIsTheRepositorysFault) {
+  Write("a", "1");
+  Commit();
+  WriteFileAtomic(OpenPath(repo_ + "/.git/refs/heads", O_RDONLY | O_DIRECTORY)->get(), "broken",
+                  std::string(40, '1') + "\n", 0644)
+      .value();
+  ExpectError(std::string(40, 'a'), ErrorKind::kBadInput, "damaged");
+}
+
+// 2^24 paths of 40 objects: listing them to the end would take minutes.
+TEST_F(CheckoutTest, ATreeOfCopiesOfItself) {
+  std::string tree = RawTree({{"100644", "file", Blob("x")}});
+  for (int depth = 0; depth < 24; ++depth)
+    tree = RawTree({{"40000", "aaaaaaaaaaaaaaaa", tree}, {"40000", "bbbbbbbbbbbbbbbb", tree}});
+  ExpectError(CommitTree(tree), ErrorKind::kBadInput, "list of files");
 }
 
 TEST_F(CheckoutTest, LinkTargets) {
