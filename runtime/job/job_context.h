@@ -57,6 +57,10 @@ struct JobContext {
 };
 
 // job_prepare.cc
+
+/// What is wrong with the job is said with its file: an agent's log has many.
+Error InFile(Error error, const std::string& definition_path);
+
 Result<void> DecodeJob(JobContext& job, const std::string& definition_path);  ///< 1
 Result<void> DecideJob(JobContext& job);                                      ///< 2
 /// Before the first mount: signals cancel from here on, BPF programs, mounts and id of this run.

@@ -18,10 +18,18 @@ void JobContext::Step(int number, const std::string& what) {
   FaultPoint(("step-" + std::to_string(number)).c_str());
 }
 
+Error InFile(Error error, const std::string& definition_path) {
+  if (error.kind != ErrorKind::kFault)
+    error.where = definition_path + (error.where.empty() ? "" : ": " + error.where);
+  return error;
+}
+
 Result<void> DecodeJob(JobContext& job, const std::string& definition_path) {
   job.Step(1, "decode the job");
   CARREL_ASSIGN(job.definition, ReadJsonFile(definition_path, 4u << 20));
-  CARREL_ASSIGN(job.records.job, DecodeJobDefinition(job.definition));
+  auto decoded = DecodeJobDefinition(job.definition);
+  if (!decoded) return InFile(std::move(decoded).error(), definition_path);
+  job.records.job = std::move(*decoded);
   return {};
 }
 

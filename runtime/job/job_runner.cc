@@ -18,13 +18,6 @@ Result<JobOutcome> DryRun(JobContext& job) {
   return JobOutcome{true, std::move(result), "", 0};
 }
 
-// What is wrong with the job is said with its file: an agent's log has many.
-Error InFile(Error error, const std::string& definition) {
-  if (error.kind != ErrorKind::kFault && !error.where.starts_with(definition))
-    error.where = error.where.empty() ? definition : definition + ": " + error.where;
-  return error;
-}
-
 Result<JobOutcome> RunDecided(JobContext& job) {
   if (auto prepared = PrepareJob(job); !prepared) {
     if (prepared.error().code != ECANCELED) return std::move(prepared).error();
@@ -47,8 +40,9 @@ Result<JobOutcome> Run(JobContext& job, const RunJobOptions& options) {
   CARREL_ASSIGN(job.place_dir, OpenBeneath(job.run->directory.fd(), ".", O_RDONLY | O_DIRECTORY));
   CARREL_TRY(OpenJobLog(job));
   auto done = RunDecided(job);
-  if (!done) CloseAfter(job, done.error());
-  return done;
+  if (done) return done;
+  CloseAfter(job, done.error());
+  return InFile(std::move(done).error(), options.definition);
 }
 
 }  // namespace
@@ -82,11 +76,7 @@ Result<JobOutcome> RunJob(const RunJobOptions& options) {
   auto host = LoadHostConfig(options.config, options.state);
   if (!host) return std::move(host).error();
   job.records.host = std::move(*host);
-  auto outcome = Run(job, options);
-  // What is wrong with the policy's or the host's files names those.
-  if (!outcome && job.records.audit_id.empty() && !job.definition.is_null()) return outcome;
-  if (!outcome) return InFile(std::move(outcome).error(), options.definition);
-  return outcome;
+  return Run(job, options);
 }
 
 }  // namespace carrel

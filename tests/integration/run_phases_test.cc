@@ -15,7 +15,8 @@ using ::testing::Not;
 
 // A file of holes that takes carrel many seconds to hash.
 Json SlowToCollect(Study& study) {
-  return study.Job("mkdir -p output; dd if=/dev/null of=output/x.csv bs=1 seek=60000000000");
+  return study.Job(
+      "mkdir -p output; dd if=/dev/zero of=output/x.csv bs=1 count=1 seek=60000000000");
 }
 
 bool Collects(const Study& study) {

@@ -323,9 +323,7 @@ TEST_F(CheckoutTest, AnEntryWithASlashInItsName) {
 TEST_F(CheckoutTest, ABranchOfWhatIsNotThereIsTheRepositorysFault) {
   Write("a", "1");
   Commit();
-  WriteFileAtomic(OpenPath(repo_ + "/.git/refs/heads", O_RDONLY | O_DIRECTORY)->get(), "broken",
-                  std::string(40, '1') + "\n", 0644)
-      .value();
+  Write(".git/refs/heads/broken", std::string(40, '1') + "\n");
   ExpectError(std::string(40, 'a'), ErrorKind::kBadInput, "damaged");
 }
 
