@@ -13,10 +13,11 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// A file of holes that takes carrel many seconds to hash.
+// Files of holes that take carrel many seconds to hash.
 Json SlowToCollect(Study& study) {
   return study.Job(
-      "mkdir -p output; dd if=/dev/zero of=output/x.csv bs=1 count=1 seek=60000000000");
+      "mkdir -p output; for i in a b c d e f g h x; do"
+      " dd if=/dev/zero of=output/$i.csv bs=1 count=1 seek=3900000000; done");
 }
 
 bool Collects(const Study& study) {
@@ -27,16 +28,16 @@ bool Collects(const Study& study) {
   return false;
 }
 
-struct CollectingStudy : Study {
-  CollectingStudy() {
-    config()["limits"]["maxima"]["file_bytes"] = "64G";
-    config()["limits"]["defaults"]["file_bytes"] = "64G";
+// The largest file is as large as the scratch layer.
+struct LargeScratch : Study {
+  LargeScratch() {
+    config()["limits"]["maxima"]["scratch_bytes"] = "20G";
     WriteConfig();
   }
 };
 
 TEST(RunPhases, ASignalEndsACollectionCleanly) {
-  CollectingStudy study;
+  LargeScratch study;
   RunningJob running = study.Start(SlowToCollect(study));
   ASSERT_TRUE(WaitFor([&] { return Collects(study); })) << running.Errors();
   running.Signal(SIGTERM);
@@ -52,7 +53,7 @@ TEST(RunPhases, ASignalEndsACollectionCleanly) {
 }
 
 TEST(RunPhases, TheNextCommandRemovesWhatAKilledCollectionLeft) {
-  CollectingStudy study;
+  LargeScratch study;
   RunningJob running = study.Start(SlowToCollect(study));
   ASSERT_TRUE(WaitFor([&] { return Collects(study); })) << running.Errors();
   running.Signal(SIGKILL);
