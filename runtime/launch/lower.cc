@@ -159,7 +159,7 @@ class Lowering {
     switch (operation.kind) {
       case Kind::kJoinCgroup:
         return WithFd(Step::kJoinCgroup,
-                      OpenPath(cgroup_.PathIn(operation.source) + "/cgroup.procs", O_WRONLY));
+                      OpenPath(cgroup_.PathIn(operation.source) + "/tasks", O_WRONLY));
       case Kind::kRoot:
         return WithFd(Step::kAttachRoot, MakeRoot(operation), Keep(templates_.staging()));
       case Kind::kBind:
