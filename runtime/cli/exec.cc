@@ -162,7 +162,7 @@ Result<int> Exec(const ExecOptions& options) {
   // No configuration here: the ids are the default range of the configuration.
   const SandboxHost host{options.state, "carrel", 1879048192u, 4096};
   if (options.dry_run) return DryRun(host, std::move(request));
-  CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
+  CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id, /*directory=*/false));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
   CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, run.facts, host.state_dir));

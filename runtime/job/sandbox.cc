@@ -82,6 +82,13 @@ Result<void> MakeMountPoint(int skeleton, const MountPoint& point) {
   return {};
 }
 
+const std::string& SeccompProfile(const LaunchPlan& plan) {
+  return std::find_if(
+             plan.operations.begin(), plan.operations.end(),
+             [](const Operation& operation) { return operation.kind == Operation::Kind::kSeccomp; })
+      ->source;
+}
+
 }  // namespace
 
 Result<void> RequireRoot() {
@@ -90,16 +97,17 @@ Result<void> RequireRoot() {
                   "Run it with sudo; the action itself never runs as root");
 }
 
-Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id) {
+Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id, bool directory) {
   CARREL_TRY(RequireRoot());
   CARREL_ASSIGN(HostFacts facts, GatherHostFacts());
   CARREL_TRY(SweepStaleRuns(host.state_dir, facts, host.cgroup_parent));
-  CARREL_ASSIGN(RunDir directory, RunDir::Create(host.state_dir, id));
+  CARREL_ASSIGN(RunDir run, RunDir::Create(host.state_dir, id));
+  if (directory) CARREL_TRY(run.Make());
   CARREL_ASSIGN(IdSlot slot, IdSlot::Take(host.state_dir, host.first_id, host.id_count));
-  return SandboxRun{host, std::move(facts), std::move(directory), std::move(slot)};
+  return SandboxRun{host, std::move(facts), std::move(run), std::move(slot)};
 }
 
-Result<void> AddMissingMountPoints(LaunchRequest& request, const RunDir& directory) {
+Result<void> AddMissingMountPoints(LaunchRequest& request, RunDir& directory) {
   auto root = OpenPath(request.rootfs, O_PATH | O_DIRECTORY);
   if (!root) {
     Error error = BadInput(request.rootfs, "the root filesystem cannot be opened");
@@ -120,6 +128,7 @@ Result<void> AddMissingMountPoints(LaunchRequest& request, const RunDir& directo
     if (found.error().code != ENOENT)
       return BadInput(point.path,
                       "the mount point in the root filesystem is a link, or lies behind one");
+    CARREL_TRY(directory.Make());
     CARREL_ASSIGN(const UniqueFd skeleton, MakeDirsBeneath(directory.fd(), "skeleton", 0755));
     CARREL_TRY(MakeMountPoint(skeleton.get(), point));
     request.skeleton = directory.path() + "/skeleton";
@@ -140,29 +149,32 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   step(7);
   CARREL_ASSIGN(const HostTemplates templates,
                 PrepareHostTemplates(run.host.state_dir, plan.limits, run.facts.online_cpus));
-  const Operation& seccomp = *std::find_if(
-      plan.operations.begin(), plan.operations.end(),
-      [](const Operation& operation) { return operation.kind == Operation::Kind::kSeccomp; });
-  CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, seccomp.source));
   step(8);
   CARREL_ASSIGN(Cgroup cgroup,
-                Cgroup::Create(run.facts, run.host.cgroup_parent, plan.id, plan.limits));
-  CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id()));
-  CARREL_ASSIGN(auto lowered, LowerPlan(plan, templates, cgroup, filter));
-
+                Cgroup::Create(run.facts, run.host.cgroup_parent,
+                               CgroupName(run.host.state_dir, plan.id), plan.limits));
+  CARREL_ASSIGN(auto lowered, LowerPlan(plan, templates, cgroup));
   SuperviseRequest request;
   CARREL_ASSIGN(ActionStreams action, ConnectStreams(plan, streams, request));
-  request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
-  CARREL_TRY(log.Append("start", {{"plan_digest", Sha256Hex(plan.ToJson().dump())},
-                                  {"seccomp_digest", filter.profile_digest},
-                                  {"event_source", source->name()}}));
   CARREL_ASSIGN(const UniqueFd signals, BlockSignals());
 
   step(9);
   SandboxResult result;
-  result.seccomp_digest = filter.profile_digest;
   result.started_ns = NowNs();
-  CARREL_ASSIGN(const LaunchedInit init, Launch(plan, *lowered, cgroup, std::move(action)));
+  CARREL_ASSIGN(auto launch, Launch::Begin(plan, *lowered, cgroup, std::move(action)));
+  // The child makes its mounts now, and goes no further without Complete: what follows costs no
+  // time of its own, and is there before the action.
+  CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id()));
+  request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
+  CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, SeccompProfile(plan)));
+  lowered->SetFilter(filter);
+  result.seccomp_digest = filter.profile_digest;
+  CARREL_TRY(log.Append("start", {{"plan_digest", Sha256Hex(plan.ToJson().dump())},
+                                  {"seccomp_digest", filter.profile_digest},
+                                  {"event_source", source->name()}}));
+  log.WarmUp();
+  CARREL_ASSIGN(const LaunchedInit init, launch->Complete());
+  launch.reset();
   lowered.reset();  // mounts that the action has are its own now
   step(10);
   CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));

@@ -31,12 +31,14 @@ struct SandboxRun {
 /// kBadInput unless this process is root: whoever calls has to act, and nothing was changed.
 Result<void> RequireRoot();
 
-/// Sweeps what dead runs left, then takes the run's directory and its id.
-Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id);
+/// Sweeps what dead runs left, then takes the run's directory and its id. Without `directory` it is
+/// made when something is put there.
+Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id,
+                                   bool directory = true);
 
 /// Adds the mount points that the root filesystem lacks: makes them in a directory of the run and
 /// sets request.skeleton. A mount point that is a link, or lies behind one, is refused.
-Result<void> AddMissingMountPoints(LaunchRequest& request, const RunDir& directory);
+Result<void> AddMissingMountPoints(LaunchRequest& request, RunDir& directory);
 
 /// Step 6: plan, without doing anything (but for host templates' names).
 Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& facts,

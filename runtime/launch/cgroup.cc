@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "base/digest.h"
 #include "base/fs.h"
 
 namespace carrel {
@@ -64,37 +65,34 @@ Result<void> EnableBelow(const std::string& directory, const HostFacts::Hierarch
   return {};
 }
 
-Result<void> TryMakeBelow(const HostFacts::Hierarchy& tree, const std::string& parent,
-                          const std::string& id) {
+// Makes every directory of `parent`, and enables the tree's controllers down to it.
+Result<void> MakeParents(const HostFacts::Hierarchy& tree, const std::string& parent) {
   std::string directory = tree.mount;
+  if (tree.v2) CARREL_TRY(EnableBelow(directory, tree));
   std::istringstream parts(parent);
   for (std::string part; std::getline(parts, part, '/');) {
-    if (tree.v2) CARREL_TRY(EnableBelow(directory, tree));
     directory += "/" + part;
     if (::mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST)
       return SysFault(directory, "mkdir of the cgroup");
+    if (tree.v2) CARREL_TRY(EnableBelow(directory, tree));
   }
-  if (tree.v2) CARREL_TRY(EnableBelow(directory, tree));
-  directory += "/" + id;
-  if (::mkdir(directory.c_str(), 0755) != 0) return SysFault(directory, "mkdir of the cgroup");
   return {};
 }
 
-// The run that ends last takes the parent away (RemoveParents): it may go while this one comes.
+// The parents stay when a run ends (to make one costs a group of every controller), so they are
+// there but for the first time.
 Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& parent,
-                       const std::string& id) {
-  for (int attempt = 0;; ++attempt) {
-    auto made = TryMakeBelow(tree, parent, id);
-    if (made || made.error().code != ENOENT || attempt == 100) return made;
-  }
+                       const std::string& path) {
+  if (::mkdir(path.c_str(), 0755) == 0) return {};
+  if (errno != ENOENT) return SysFault(path, "mkdir of the cgroup");
+  CARREL_TRY(MakeParents(tree, parent));
+  if (::mkdir(path.c_str(), 0755) != 0) return SysFault(path, "mkdir of the cgroup");
+  return {};
 }
 
-// Removes the directories above a run's that have become empty, up to the hierarchy's root.
-void RemoveParents(std::string path, const std::string& mount) {
-  for (;;) {
-    path = path.substr(0, path.find_last_of('/'));
-    if (path.size() <= mount.size() || ::rmdir(path.c_str()) != 0) return;
-  }
+// BFQ takes 1 to 1000; its default is 100, like that of v2's weights.
+std::string BfqWeight(const LaunchLimits& limits) {
+  return std::to_string(std::min(limits.io_weight, 1000u));
 }
 
 Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
@@ -108,8 +106,10 @@ Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
     CARREL_TRY(Set(path, "cpu.max", std::to_string(limits.cpu_milli * 100ull) + " 100000"));
     CARREL_TRY(Set(path, "cpu.weight", std::to_string(limits.cpu_weight)));
   }
-  if (Has(tree, "io") && Exists(path, "io.weight"))
-    CARREL_TRY(Set(path, "io.weight", "default " + std::to_string(limits.io_weight)));
+  if (!Has(tree, "io")) return {};
+  if (Exists(path, "io.weight"))
+    return Set(path, "io.weight", "default " + std::to_string(limits.io_weight));
+  if (Exists(path, "io.bfq.weight")) return Set(path, "io.bfq.weight", BfqWeight(limits));
   return {};
 }
 
@@ -129,7 +129,18 @@ Result<void> SetV1(const std::string& path, const HostFacts::Hierarchy& tree,
     CARREL_TRY(
         Set(path, "cpu.shares", std::to_string(std::max(2ull, limits.cpu_weight * 1024ull / 100))));
   }
+  if (Has(tree, "io")) CARREL_TRY(Set(path, "blkio.bfq.weight", BfqWeight(limits)));
   return {};
+}
+
+// Limit files are missing where somebody else made the parent and did not enable the controllers.
+Result<void> SetLimits(const HostFacts::Hierarchy& tree, const std::string& parent,
+                       const std::string& path, const LaunchLimits& limits) {
+  if (!tree.v2) return SetV1(path, tree, limits);
+  auto set = SetV2(path, tree, limits);
+  if (set || set.error().code != ENOENT) return set;
+  CARREL_TRY(MakeParents(tree, parent));
+  return SetV2(path, tree, limits);
 }
 
 void KillAll(const std::string& path) {
@@ -145,8 +156,7 @@ void KillAll(const std::string& path) {
 // wait can take long, and then it is said.
 Result<void> RemoveWhenEmpty(const std::string& path) {
   for (int waited_us = 0; waited_us < 10'000'000;) {
-    // ENOTDIR: the name is one of the kernel's own files, and was never made.
-    if (::rmdir(path.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR) return {};
+    if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return {};
     if (errno != EBUSY) return SysFault(path, "rmdir of the cgroup");
     KillAll(path);
     const int wait_us = waited_us < 2000 ? 100 : 5000;
@@ -159,6 +169,14 @@ Result<void> RemoveWhenEmpty(const std::string& path) {
 
 }  // namespace
 
+std::string CgroupName(const std::string& state_dir, const std::string& id) {
+  // The directory itself and not its path: that can have several, or name another one tomorrow.
+  struct stat info {};
+  if (::stat(state_dir.c_str(), &info) != 0) info = {};
+  const std::string place = std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino);
+  return id + "-" + Sha256Hex(place).substr(0, 8);
+}
+
 std::string Cgroup::PathIn(const std::string& mount) const { return mount + "/" + parent_id_; }
 
 Result<Cgroup> Cgroup::Create(const HostFacts& facts, const std::string& parent,
@@ -166,10 +184,10 @@ Result<Cgroup> Cgroup::Create(const HostFacts& facts, const std::string& parent,
   Cgroup cgroup;
   cgroup.parent_id_ = parent + "/" + id;
   for (const auto& tree : facts.hierarchies) {
-    CARREL_TRY(MakeBelow(tree, parent, id));
     const std::string path = cgroup.PathIn(tree.mount);
+    CARREL_TRY(MakeBelow(tree, parent, path));
     cgroup.paths_.push_back(path);
-    CARREL_TRY(tree.v2 ? SetV2(path, tree, limits) : SetV1(path, tree, limits));
+    CARREL_TRY(SetLimits(tree, parent, path, limits));
     if (Has(tree, "memory")) {
       cgroup.memory_path_ = path;
       cgroup.v2_limits_ = tree.v2;
@@ -203,21 +221,16 @@ Result<CgroupUsage> Cgroup::Usage() const {
 Result<void> Cgroup::KillAndRemove() {
   v2_.reset();
   Result<void> first;
-  for (const std::string& path : paths_) {
+  for (const std::string& path : paths_)
     if (auto removed = RemoveWhenEmpty(path); !removed && first) first = std::move(removed);
-    RemoveParents(path, path.substr(0, path.size() - parent_id_.size() - 1));
-  }
   paths_.clear();
   return first;
 }
 
 Result<void> Cgroup::RemoveStale(const HostFacts& facts, const std::string& parent,
                                  const std::string& id) {
-  for (const auto& tree : facts.hierarchies) {
-    const std::string path = tree.mount + "/" + parent + "/" + id;
-    CARREL_TRY(RemoveWhenEmpty(path));
-    RemoveParents(path, tree.mount);
-  }
+  for (const auto& tree : facts.hierarchies)
+    CARREL_TRY(RemoveWhenEmpty(tree.mount + "/" + parent + "/" + id));
   return {};
 }
 

@@ -19,10 +19,14 @@ struct CgroupUsage {
   uint64_t pids_refused = 0;
 };
 
+/// What a run's cgroup is called: its id and a digest of its state directory, so that runs of two
+/// state directories can have one id. Never the name of one of the kernel's files.
+std::string CgroupName(const std::string& state_dir, const std::string& id);
+
 class Cgroup {
  public:
-  /// Makes `<mount>/<parent>/<id>` in every hierarchy and sets the limits. Nothing remains after an
-  /// error.
+  /// Makes `<mount>/<parent>/<id>` in every hierarchy and sets the limits. After an error nothing
+  /// remains but the parent, which stays, empty, when a run ends as well.
   static Result<Cgroup> Create(const HostFacts& facts, const std::string& parent,
                                const std::string& id, const LaunchLimits& limits);
 

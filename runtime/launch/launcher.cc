@@ -6,10 +6,13 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <utility>
 
 #include "base/fs.h"
 
@@ -42,7 +45,8 @@ Result<void> WriteMap(pid_t pid, const char* file, const std::string& text) {
 // One id inside, one unprivileged id outside: no root exists in the namespace.
 Result<void> MapIds(pid_t pid, const LaunchPlan& plan) {
   // RLIMIT_CORE does not hold back a core_pattern that is a program: a core is to hold no memory
-  // then, as that may be patients' records. (/proc is read-only inside: it stays.)
+  // then, as that may be patients' records. (/proc is read-only inside: it stays.) The child's
+  // memory is still the launcher's, which has secrets of its own: it gets the same.
   CARREL_TRY(WriteMap(pid, "coredump_filter", "0"));
   const std::string inside = std::to_string(kInsideId) + " ";
   CARREL_TRY(WriteMap(pid, "uid_map", inside + std::to_string(plan.host_uid) + " 1"));
@@ -64,61 +68,135 @@ Error StepError(const LaunchPlan& plan, const child::Message& message) {
   return error;
 }
 
-// Follows the child until the socket closes (the init was executed) or a step has failed.
-Result<void> Handshake(const LaunchPlan& plan, pid_t pid, int sync) {
-  for (;;) {
-    child::Message message{};
-    const ssize_t n = ::recv(sync, &message, sizeof message, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) return {};
-    if (n != static_cast<ssize_t>(sizeof message)) return SysFault("launch", "handshake");
-    if (message.kind == child::MessageKind::kFailed) return StepError(plan, message);
-    CARREL_TRY(MapIds(pid, plan));
-    if (::send(sync, "g", 1, MSG_NOSIGNAL) != 1) return SysFault("launch", "handshake");
-  }
-}
-
-pid_t Clone(uint64_t flags, int cgroup, int* pidfd) {
-  clone_args args = {};
-  args.flags = flags | CLONE_PIDFD | CLONE_INTO_CGROUP | CLONE_CLEAR_SIGHAND;
-  args.pidfd = reinterpret_cast<uint64_t>(pidfd);
-  args.exit_signal = SIGCHLD;
-  args.cgroup = static_cast<uint64_t>(cgroup);
-  return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
-}
-
 }  // namespace
 
-Result<LaunchedInit> Launch(const LaunchPlan& plan, const LoweredPlan& lowered,
-                            const Cgroup& cgroup, ActionStreams streams) {
+// Where the child runs until it executes the init. Below it is a page that nobody can touch.
+class Launch::Stack {
+ public:
+  static constexpr size_t kBytes = 64u << 10;
+  static constexpr size_t kGuard = 4096;
+
+  Stack()
+      : memory_(::mmap(nullptr, kGuard + kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {}
+  ~Stack() {
+    if (memory_ != MAP_FAILED) ::munmap(memory_, kGuard + kBytes);
+  }
+  Stack(const Stack&) = delete;
+  Stack& operator=(const Stack&) = delete;
+
+  bool Ready() {
+    return memory_ != MAP_FAILED && ::mprotect(bottom(), kBytes, PROT_READ | PROT_WRITE) == 0;
+  }
+  void* bottom() const { return static_cast<char*>(memory_) + kGuard; }
+
+ private:
+  void* memory_;
+};
+
+// A launcher that is protected from the kernel's out-of-memory killer must not hand that down: the
+// action would be the last to be killed on the host. The kernel keeps one score for all who share a
+// memory, so the launcher goes without protection until the init has a memory of its own.
+class Launch::OomScore {
+ public:
+  static constexpr const char* kFile = "/proc/self/oom_score_adj";
+
+  /// Nothing to put back when the score is not negative.
+  static Result<std::unique_ptr<OomScore>> Raise() {
+    CARREL_ASSIGN(const std::string score, ReadFile(kFile, 64));
+    if (!score.starts_with('-')) return std::unique_ptr<OomScore>();
+    CARREL_TRY(Write("0"));
+    return std::unique_ptr<OomScore>(new OomScore(score));
+  }
+  /// A launcher that is not allowed to put it back stays without protection.
+  ~OomScore() { (void)Write(before_).has_value(); }
+  OomScore(const OomScore&) = delete;
+  OomScore& operator=(const OomScore&) = delete;
+
+ private:
+  explicit OomScore(std::string before) : before_(std::move(before)) {}
+  static Result<void> Write(const std::string& score) {
+    CARREL_ASSIGN(UniqueFd fd, OpenPath(kFile, O_WRONLY));
+    if (!WriteAll(fd.get(), score)) return SysFault(kFile, "write " + score);
+    return {};
+  }
+  const std::string before_;
+};
+
+Launch::Launch(const LaunchPlan& plan, const LoweredPlan& lowered)
+    : plan_(plan),
+      program_{.operations = lowered.operations.data(),
+               .count = lowered.operations.size(),
+               .sync_fd = -1,
+               .parent_fd = -1,
+               .report_fd = -1,
+               .stdio = {-1, -1, -1},
+               .argv = const_cast<char**>(lowered.argv.data()),
+               .environment = const_cast<char**>(lowered.environment.data())},
+      stack_(std::make_unique<Stack>()) {}
+
+Launch::~Launch() {
+  if (init_.pid <= 0) return;
+  ::kill(init_.pid, SIGKILL);  // our child, not reaped yet: nobody else's pid
+  ::waitpid(init_.pid, nullptr, 0);
+}
+
+Result<void> Launch::Clone(const Cgroup& cgroup) {
+  int pidfd = -1;
+  clone_args args = {};
+  // A time namespace begins with an exec or a fork: the child makes it itself.
+  args.flags = (plan_.namespaces & ~uint64_t{CLONE_NEWTIME}) | CLONE_PIDFD | CLONE_INTO_CGROUP |
+               CLONE_CLEAR_SIGHAND;
+  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  args.cgroup = static_cast<uint64_t>(cgroup.v2_fd());
+  const long pid = child::Start(program_, args, stack_->bottom(), Stack::kBytes);
+  if (pid < 0) return SysFault("launch", "clone3", static_cast<int>(-pid));
+  init_.pid = static_cast<pid_t>(pid);
+  init_.pidfd.reset(pidfd);
+  return {};
+}
+
+Result<std::unique_ptr<Launch>> Launch::Begin(const LaunchPlan& plan, const LoweredPlan& lowered,
+                                              const Cgroup& cgroup, ActionStreams streams) {
+  std::unique_ptr<Launch> launch(new Launch(plan, lowered));
+  if (!launch->stack_->Ready()) return SysFault("launch", "the child's stack");
+  CARREL_ASSIGN(launch->oom_score_, OomScore::Raise());
   CARREL_ASSIGN(auto sync, SocketPair());
   CARREL_ASSIGN(auto report, SocketPair());
   CARREL_ASSIGN(const UniqueFd in, MoveUp(std::move(streams.in)));
   CARREL_ASSIGN(const UniqueFd out, MoveUp(std::move(streams.out)));
   CARREL_ASSIGN(const UniqueFd err, MoveUp(std::move(streams.err)));
-  const child::Program program = {.operations = lowered.operations.data(),
-                                  .count = lowered.operations.size(),
-                                  .sync_fd = sync.second.get(),
-                                  .parent_fd = sync.first.get(),
-                                  .report_fd = report.second.get(),
-                                  .stdio = {in.get(), out.get(), err.get()},
-                                  .argv = const_cast<char**>(lowered.argv.data()),
-                                  .environment = const_cast<char**>(lowered.environment.data())};
-  LaunchedInit init;
-  int pidfd = -1;
-  init.pid = Clone(plan.namespaces, cgroup.v2_fd(), &pidfd);
-  if (init.pid == 0) child::Execute(program);
-  if (init.pid < 0) return SysFault("launch", "clone3");
-  init.pidfd.reset(pidfd);
-  sync.second.reset();
-  report.second.reset();
-  if (auto started = Handshake(plan, init.pid, sync.first.get()); !started) {
-    ::kill(init.pid, SIGKILL);  // our child, not reaped yet: nobody else's pid
-    ::waitpid(init.pid, nullptr, 0);
-    return std::move(started).error();
+  child::Program& program = launch->program_;
+  program.sync_fd = sync.second.get();
+  program.parent_fd = sync.first.get();
+  program.report_fd = report.second.get();
+  program.stdio[0] = in.get();
+  program.stdio[1] = out.get();
+  program.stdio[2] = err.get();
+  launch->sync_ = std::move(sync.first);
+  launch->init_.report = std::move(report.first);
+  CARREL_TRY(launch->Clone(cgroup));
+  return launch;
+}
+
+// Follows the child until the socket closes (the init was executed) or a step has failed.
+Result<void> Launch::Handshake() {
+  for (;;) {
+    child::Message message{};
+    const ssize_t n = ::recv(sync_.get(), &message, sizeof message, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0) return {};
+    if (n != static_cast<ssize_t>(sizeof message)) return SysFault("launch", "handshake");
+    if (message.kind == child::MessageKind::kFailed) return StepError(plan_, message);
+    CARREL_TRY(MapIds(init_.pid, plan_));
+    if (::send(sync_.get(), "g", 1, MSG_NOSIGNAL) != 1) return SysFault("launch", "handshake");
   }
-  init.report = std::move(report.first);
-  return init;
+}
+
+Result<LaunchedInit> Launch::Complete() {
+  CARREL_TRY(Handshake());
+  oom_score_.reset();
+  return std::exchange(init_, LaunchedInit{});
 }
 
 }  // namespace carrel

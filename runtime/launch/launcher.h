@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <memory>
+
 #include "base/unique_fd.h"
 #include "launch/lower.h"
 
@@ -20,10 +22,38 @@ struct ActionStreams {
   UniqueFd in, out, err;
 };
 
-/// Starts the init in the cgroup and hands `streams` over. When it returns, the init has been
-/// executed with every operation applied; on an error nothing runs, and the error tells the
-/// operation, the system call and errno.
-Result<LaunchedInit> Launch(const LaunchPlan& plan, const LoweredPlan& lowered,
-                            const Cgroup& cgroup, ActionStreams streams);
+/// An init on its way from clone to exec, in two halves: between them the child makes its mounts
+/// while the launcher does what else must be done before the action starts.
+class Launch {
+ public:
+  /// Clones the child in the cgroup and hands `streams` over. It applies the operations as far as
+  /// that where its ids are mapped, and waits there. `plan` and `lowered` must outlive this object.
+  static Result<std::unique_ptr<Launch>> Begin(const LaunchPlan& plan, const LoweredPlan& lowered,
+                                               const Cgroup& cgroup, ActionStreams streams);
+
+  /// Lets the child go on. When this returns, the init has been executed with every operation
+  /// applied; on an error nothing runs, and the error tells the operation, the system call and
+  /// errno. `lowered.filter` must be there by now.
+  Result<LaunchedInit> Complete();
+
+  Launch(const Launch&) = delete;
+  Launch& operator=(const Launch&) = delete;
+  /// Kills the child of a launch that was not completed.
+  ~Launch();
+
+ private:
+  class Stack;
+  class OomScore;
+  Launch(const LaunchPlan& plan, const LoweredPlan& lowered);
+  Result<void> Clone(const Cgroup& cgroup);
+  Result<void> Handshake();
+
+  const LaunchPlan& plan_;
+  child::Program program_;
+  std::unique_ptr<Stack> stack_;
+  std::unique_ptr<OomScore> oom_score_;
+  UniqueFd sync_;
+  LaunchedInit init_;
+};
 
 }  // namespace carrel

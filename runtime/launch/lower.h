@@ -25,12 +25,15 @@ struct LoweredPlan {
   std::vector<char*> argv;
   std::vector<char*> environment;
   std::vector<unsigned char> cpu_mask;
+  /// Of the filter's instructions. Without it (the length is 0) the kernel refuses the step.
   sock_fprog filter{};
+  /// `chosen` must outlive the launch.
+  void SetFilter(const SeccompFilter& chosen);
 };
 
-/// Errors name the operation ("overlay at /workspace"). `filter` must outlive the result.
+/// Errors name the operation ("overlay at /workspace").
 Result<std::unique_ptr<LoweredPlan>> LowerPlan(const LaunchPlan& plan,
-                                               const HostTemplates& templates, const Cgroup& cgroup,
-                                               const SeccompFilter& filter);
+                                               const HostTemplates& templates,
+                                               const Cgroup& cgroup);
 
 }  // namespace carrel

@@ -53,13 +53,18 @@ Result<RunDir> RunDir::Create(const std::string& state_dir, const std::string& i
   }
   if (!run.lock_) return BadInput("/id", "a run with the id " + id + " is going on");
   CARREL_TRY(RemoveTree(run.parent_.get(), id));
-  CARREL_ASSIGN(run.directory_, MakeDirsBeneath(run.parent_.get(), id, 0700));
   return run;
+}
+
+Result<void> RunDir::Make() {
+  if (directory_) return {};
+  CARREL_ASSIGN(directory_, MakeDirsBeneath(parent_.get(), id_, 0700));
+  return {};
 }
 
 RunDir::~RunDir() {
   if (!lock_) return;
-  (void)RemoveTree(parent_.get(), id_);
+  if (directory_) (void)RemoveTree(parent_.get(), id_);
   (void)::unlinkat(parent_.get(), (id_ + std::string(kLockSuffix)).c_str(), 0);
 }
 
@@ -72,7 +77,7 @@ Result<void> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts
     auto lock = TryLock(parent.get(), name, 0);
     if (!lock || !*lock) continue;  // it lives, or another sweep was first
     const std::string id = name.substr(0, name.size() - kLockSuffix.size());
-    CARREL_TRY(Cgroup::RemoveStale(facts, cgroup_parent, id));
+    CARREL_TRY(Cgroup::RemoveStale(facts, cgroup_parent, CgroupName(state_dir, id)));
     CARREL_TRY(RemoveTree(parent.get(), id));
     if (::unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT)
       return SysFault(name, "unlink");

@@ -11,14 +11,17 @@ namespace carrel {
 
 class RunDir {
  public:
-  /// Makes `<state_dir>/run/<id>` and holds its lock. kBadInput when that id runs already.
+  /// Takes the lock of `<state_dir>/run/<id>`. kBadInput when that id runs already.
   static Result<RunDir> Create(const std::string& state_dir, const std::string& id);
 
   RunDir(RunDir&&) = default;
   RunDir& operator=(RunDir&&) = delete;
   ~RunDir();
 
-  const std::string& path() const { return path_; }
+  /// Makes the directory, if that has not been done.
+  Result<void> Make();
+
+  const std::string& path() const { return path_; }  ///< after Make
   int fd() const { return directory_.get(); }
 
  private:

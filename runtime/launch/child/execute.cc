@@ -61,9 +61,10 @@ long Attach(Context& context, int mount, const char* path) {
   return result;
 }
 
-long PrivateMounts(Context& context) {
+long PrivateMounts(Context& context, uint64_t namespaces) {
   // The child is in its cgroups by now: the new cgroup namespace begins there.
-  if (long result = Do(context, SYS_unshare, CLONE_NEWCGROUP); result < 0) return result;
+  if (long result = Do(context, SYS_unshare, CLONE_NEWCGROUP | namespaces); result < 0)
+    return result;
   return Do(context, SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
 }
 
@@ -86,9 +87,17 @@ long MountProc(Context& context, const char* path) {
                   MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
   if (mount < 0) return mount;
   result = Attach(context, static_cast<int>(mount), path);
+  if (result >= 0) result = Do(context, SYS_fchdir, mount);  // for kCoverProc, until kPivot
   Call(SYS_close, mount);
   Call(SYS_close, fs);
   return result;
+}
+
+// Covers one more name of /proc as `covered` is: a bind mount takes its source's flags along. Both
+// are looked up from within the mount that was made here: the names there are the kernel's own, and
+// no link of the root file system can lead away.
+long CoverProc(Context& context, const char* name, const char* covered) {
+  return Do(context, SYS_mount, covered, name, nullptr, MS_BIND, nullptr);
 }
 
 long Pivot(Context& context) {
@@ -280,13 +289,15 @@ long RunStep(Context& context, const Operation& operation) {
       return result < 0 ? result : 0;
     }
     case Step::kPrivateMounts:
-      return PrivateMounts(context);
+      return PrivateMounts(context, operation.number);
     case Step::kAttachRoot:
       return AttachRoot(context, operation);
     case Step::kAttach:
       return Attach(context, operation.fd, operation.path);
     case Step::kProc:
       return MountProc(context, operation.path);
+    case Step::kCoverProc:
+      return CoverProc(context, operation.path, static_cast<const char*>(operation.data));
     case Step::kPivot:
       return Pivot(context);
     case Step::kLoopbackUp:
@@ -326,10 +337,9 @@ long RunStep(Context& context, const Operation& operation) {
   return -ENOSYS;
 }
 
-}  // namespace
-
-void Execute(const Program& program) {
-  Context context = {program};
+void Execute(void* argument) {
+  Context context = {*static_cast<const Program*>(argument)};
+  const Program& program = context.program;
   // From here on a parent that dies is seen: by the signal until ids change, by the end of the
   // socket (of which the child must not hold the other end) when it waits and after they did.
   Call(SYS_close, program.parent_fd);
@@ -343,6 +353,15 @@ void Execute(const Program& program) {
     break;
   }
   Exit(126);
+}
+
+}  // namespace
+
+long Start(const Program& program, clone_args args, void* stack, size_t stack_bytes) {
+  args.flags |= CLONE_VM;
+  args.stack = reinterpret_cast<uint64_t>(stack);
+  args.stack_size = stack_bytes;
+  return RawClone(&args, sizeof args, &Execute, const_cast<Program*>(&program));
 }
 
 }  // namespace carrel::child

@@ -4,14 +4,19 @@
 //
 //   parent                                 child
 //     | clone3 (into the cgroup) ----------> | runs step 0, 1, ...
+//     | (attaches the audit source)          |
 //     | <------------- kMapMe -------------- | at the user-namespace step
 //     | writes uid_map, gid_map              |
 //     | --------------- 1 byte ------------> |
 //     | <------------- kFailed ------------- | a step failed: index, call, errno; then it ends
 //     | <--------------- EOF --------------- | the init was executed (the socket closes on exec)
+//
+// The child runs in the parent's memory, on a stack of its own, until it executes the init: nothing
+// is copied for it. So what it points to must stay until the EOF, and it writes to its stack only.
 #pragma once
 
 #include <linux/filter.h>
+#include <linux/sched.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -19,11 +24,13 @@
 namespace carrel::child {
 
 enum class Step : uint8_t {
-  kJoinCgroup,     // fd: cgroup.procs
-  kPrivateMounts,  // also a new cgroup namespace, rooted where the child is now
+  kJoinCgroup,     // fd: tasks of a v1 cgroup
+  kPrivateMounts,  // also a new cgroup namespace, rooted where the child is now; number: CLONE_NEW*
+                   // of further namespaces
   kAttachRoot,     // fd: a detached mount; path: staging directory
   kAttach,         // fd: a detached mount; path: where, relative to the root
   kProc,           // path: where, relative to the root
+  kCoverProc,      // path: a name in /proc; data: the name that is covered already, in the same way
   kPivot,
   kLoopbackUp,
   kHostname,  // path: the name
@@ -72,7 +79,9 @@ struct Message {
   int32_t call;
 };
 
-/// Runs the program; returns only by ending the process (status 126 after a failure).
-[[noreturn]] void Execute(const Program& program);
+/// Clones a child that shares this process's memory and runs `program` on the given stack, until it
+/// executes the init or ends (with status 126, after a failure). `args` as for clone3, without
+/// memory and stack. Returns the child's pid, or -errno.
+long Start(const Program& program, clone_args args, void* stack, size_t stack_bytes);
 
 }  // namespace carrel::child
