@@ -1,6 +1,7 @@
 // The reader's side of a BPF ring buffer. libbpf's own reader maps the data twice (so that no
-// record wraps), which doubles the resident memory; this one maps it once and copies the record
-// that wraps.
+// record wraps), which doubles the resident memory; this one maps it once, a part when it is
+// reached (the kernel enters every page of a map, so all of it would cost each start), and copies
+// the record that wraps.
 #pragma once
 
 #include <atomic>
@@ -36,7 +37,15 @@ class Ring {
   static constexpr uint32_t kBusy = 1u << 31;
   static constexpr uint32_t kDiscard = 1u << 30;
   static constexpr size_t kHeader = 8;
+  static constexpr size_t kParts = 16;
 
+  /// Maps the parts that hold `bytes` (not 0) at `offset` of the data, if they aren't yet.
+  Result<void> Reach(size_t offset, size_t bytes) {
+    const size_t first = offset >> part_shift_;
+    const bool one = first == (offset + bytes - 1) >> part_shift_;
+    return one && (mapped_ >> first & 1) != 0 ? Result<void>() : MapParts(offset, bytes);
+  }
+  Result<void> MapParts(size_t offset, size_t bytes);
   const char* Contiguous(uint64_t position, size_t bytes);
 
   UniqueFd fd_;
@@ -44,6 +53,8 @@ class Ring {
   std::atomic<uint64_t>* consumer_ = nullptr;
   const std::atomic<uint64_t>* producer_ = nullptr;
   const char* data_ = nullptr;
+  int part_shift_ = 0;   ///< a part has 1 << part_shift_ bytes
+  uint32_t mapped_ = 0;  ///< a bit for each part
   std::vector<char> wrapped_;
 };
 
@@ -56,6 +67,7 @@ Result<bool> Ring::Read(size_t max_bytes, Consume consume) {
     const uint64_t end = producer_->load(std::memory_order_acquire);
     if (at == end) break;
     while (at < end && at < limit) {
+      CARREL_TRY(Reach(at & (bytes_ - 1), kHeader));
       // A header is 8 bytes and records are multiples of 8: a header never wraps.
       auto* word = reinterpret_cast<const std::atomic<uint32_t>*>(data_ + (at & (bytes_ - 1)));
       const uint32_t length = word->load(std::memory_order_acquire);
@@ -65,6 +77,7 @@ Result<bool> Ring::Read(size_t max_bytes, Consume consume) {
       }
       const size_t size = length & ~(kBusy | kDiscard);
       if (size > bytes_ - kHeader) return Fault("audit", "the BPF ring holds an impossible length");
+      CARREL_TRY(Reach(at & (bytes_ - 1), kHeader + size));
       if ((length & kDiscard) == 0) CARREL_TRY(consume(Contiguous(at + kHeader, size), size));
       at += (size + kHeader + 7) & ~uint64_t{7};
       // Not after each record: the position is on a cache line that the kernel reads each time.

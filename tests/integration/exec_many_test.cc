@@ -26,7 +26,7 @@ TEST(ExecMany, TwentyAtOnce) {
   for (int i = 0; i < 20; ++i) jail.ExpectNothingLeft("many" + std::to_string(i));
 }
 
-// Starts and ends that overlap: cgroup parents and templates come and go under each other.
+// Starts and ends that overlap: cgroups and templates come and go under each other.
 TEST(ExecMany, ShortOnesInTurn) {
   Jail jail({"act"});
   for (int round = 0; round < 5; ++round) {
@@ -37,6 +37,24 @@ TEST(ExecMany, ShortOnesInTurn) {
       EXPECT_EQ(all[static_cast<size_t>(i)].Wait(), i) << all[static_cast<size_t>(i)].Err();
   }
   EXPECT_THAT(jail.RunsLeft(), ::testing::IsEmpty());
+}
+
+// Of two state directories, which know nothing of each other.
+TEST(ExecMany, OneIdInTwoStateDirectories) {
+  Jail one({"act"}), other({"act"});
+  Process first = one.Start({"--id", "twin", "--", "/act", "term-9"});
+  ASSERT_TRUE(Eventually([&] { return first.Out() == "ready\n"; })) << first.Err();
+  const auto before = CgroupsOf("twin");
+  Process second = other.Start({"--id", "twin", "--", "/act", "term-9"});
+  ASSERT_TRUE(Eventually([&] { return second.Out() == "ready\n"; })) << second.Err();
+  EXPECT_EQ(CgroupsOf("twin").size(), 2 * before.size());
+  ::kill(first.pid(), SIGTERM);
+  EXPECT_EQ(first.Wait(), 9);
+  EXPECT_EQ(CgroupsOf("twin").size(), before.size());
+  EXPECT_EQ(one.Run({"--", "/act", "exit", "0"}).status, 0);  // its sweep leaves the other's alone
+  ::kill(second.pid(), SIGTERM);
+  EXPECT_EQ(second.Wait(), 9);
+  other.ExpectNothingLeft("twin");
 }
 
 }  // namespace

@@ -61,13 +61,16 @@ inline std::string HostId(const std::string& id) {
   return plain ? id + "-" + std::to_string(::getpid()) : id;
 }
 
-/// Cgroups of run `id` that exist, in any hierarchy.
+/// Cgroups of run `id` that exist, in any hierarchy: of any state directory.
 inline std::vector<std::string> CgroupsOf(const std::string& id) {
   std::vector<std::string> found;
-  for (const std::string& mount : CgroupMounts()) {
-    const std::string path = mount + "/carrel/" + HostId(id);
-    if (::access(path.c_str(), F_OK) == 0) found.push_back(path);
-  }
+  std::error_code none;
+  const std::string prefix = HostId(id) + "-";
+  for (const std::string& mount : CgroupMounts())
+    for (const auto& entry : std::filesystem::directory_iterator(mount + "/carrel", none))
+      if (const std::string name = entry.path().filename();
+          name.starts_with(prefix) && name.size() == prefix.size() + 8)
+        found.push_back(entry.path());
   return found;
 }
 
@@ -138,8 +141,8 @@ class Jail {
   // The audit's BPF objects stay loaded and pinned between runs, on a mount of their own. What a
   // test that failed has left must not make others fail.
   ~Jail() {
-    for (const std::string& id : RunsLeft())  // names on the host: not plain, so left as they are
-      for (const std::string& path : CgroupsOf(id))
+    for (const std::string& lock : RunsLeft())  // names on the host: not plain, so left as they are
+      for (const std::string& path : CgroupsOf(lock.substr(0, lock.rfind(".lock"))))
         Eventually([&] { return ::rmdir(path.c_str()) == 0 || errno == ENOENT; }, 5);
     ::umount2((state() + "/bpf").c_str(), MNT_DETACH);
   }

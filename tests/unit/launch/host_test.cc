@@ -30,10 +30,16 @@ HostFacts Facts() {
 
 std::string CgroupParent() { return "carrel-unit-" + std::to_string(::getpid()); }
 
+// Directories below the parent. The parent itself stays, empty, and is taken away here.
 std::vector<std::string> CgroupsLeft(const HostFacts& facts) {
   std::vector<std::string> left;
-  for (const auto& tree : facts.hierarchies)
-    if (std::filesystem::exists(tree.mount + "/" + CgroupParent())) left.push_back(tree.mount);
+  for (const auto& tree : facts.hierarchies) {
+    const std::string parent = tree.mount + "/" + CgroupParent();
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(parent, ignored))
+      if (entry.is_directory(ignored)) left.push_back(entry.path());
+    ::rmdir(parent.c_str());
+  }
   return left;
 }
 
@@ -99,6 +105,8 @@ TEST(RunDir, HoldsItsIdAndGivesItUp) {
   {
     auto first = RunDir::Create(state.path(), "one");
     ASSERT_TRUE(first.has_value()) << first.error().ToString();
+    EXPECT_FALSE(std::filesystem::exists(state / "run/one"));  // not before it is needed
+    ASSERT_TRUE(first->Make().has_value());
     EXPECT_TRUE(std::filesystem::is_directory(state / "run/one"));
     auto second = RunDir::Create(state.path(), "one");
     ASSERT_FALSE(second.has_value());
@@ -121,12 +129,13 @@ TEST(RunDir, SweepTakesTheDeadAndLeavesTheLiving) {
   TempDir state;
   const HostFacts facts = Facts();
   auto living = RunDir::Create(state.path(), "living");
-  ASSERT_TRUE(living.has_value());
+  ASSERT_TRUE(living.has_value() && living->Make().has_value());
   std::filesystem::create_directories(state / "run/dead/deep");
   testing_support::WriteFile(state / "run/dead/deep/file", "x");
   testing_support::WriteFile(state / "run/dead.lock", "");
   const auto& tree = facts.hierarchies.back();
-  std::filesystem::create_directories(tree.mount + "/" + CgroupParent() + "/dead");
+  std::filesystem::create_directories(tree.mount + "/" + CgroupParent() + "/" +
+                                      CgroupName(state.path(), "dead"));
   auto swept = SweepStaleRuns(state.path(), facts, CgroupParent());
   ASSERT_TRUE(swept.has_value()) << swept.error().ToString();
   EXPECT_FALSE(std::filesystem::exists(state / "run/dead"));
@@ -177,6 +186,15 @@ TEST(Cgroup, IsMadeLimitedAndRemoved) {
   EXPECT_THAT(CgroupsLeft(facts), IsEmpty());
 }
 
+// Not what the state directory is called: what it is.
+TEST(CgroupName, BelongsToOneStateDirectory) {
+  TempDir one, two;
+  std::filesystem::create_symlink(one.path(), two / "link");
+  EXPECT_NE(CgroupName(one.path(), "id"), CgroupName(two.path(), "id"));
+  EXPECT_EQ(CgroupName(one.path(), "id"), CgroupName(two / "link", "id"));
+  EXPECT_THAT(CgroupName(one.path(), "cgroup.procs"), ::testing::StartsWith("cgroup.procs-"));
+}
+
 // What cannot be lowered is told in the plan's words.
 class Lower : public ::testing::Test {
  protected:
@@ -188,10 +206,9 @@ class Lower : public ::testing::Test {
     auto templates = PrepareHostTemplates(directory_ / "state", kLimits, facts.online_cpus);
     auto plan = BuildPlan(request, facts, *templates);
     EXPECT_TRUE(plan.has_value()) << plan.error().ToString();
-    auto filter = CompileSeccomp(*BuiltinProfile("base"));
     auto cgroup = Cgroup::Create(facts, CgroupParent(), "lower", kLimits);
     EXPECT_TRUE(cgroup.has_value()) << cgroup.error().ToString();
-    auto lowered = LowerPlan(*plan, *templates, *cgroup, *filter);
+    auto lowered = LowerPlan(*plan, *templates, *cgroup);
     EXPECT_FALSE(lowered.has_value());
     return lowered ? Error{} : lowered.error();
   }
