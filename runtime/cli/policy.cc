@@ -5,8 +5,10 @@
 
 #include "base/clock.h"
 #include "cli/command.h"
+#include "cli/policy_commands.h"
 #include "job/job_definition.h"
 #include "policy/decide.h"
+#include "policy/host_policy.h"
 #include "policy/policy_facts.h"
 
 namespace carrel {
@@ -21,16 +23,17 @@ struct PolicyOptions {
   bool json = false;
 };
 
-Result<std::string> PolicyDirectory(const PolicyOptions& options) {
-  if (!options.policies.empty()) return options.policies;
-  CARREL_ASSIGN(HostConfig host, LoadHostConfig(options.config));
-  return host.policies;
+// What --policies names, or the configuration.
+Result<Policy> PolicyInForce(const PolicyOptions& options, const HostConfig& host) {
+  return options.policies.empty() ? LoadHostPolicy(host, NowNs()) : LoadPolicy(options.policies);
 }
 
-// A directory, or a revision of the git repository here.
+// A directory, a bundle, or a revision of the git repository here.
 Result<Policy> PolicyOf(const std::string& name) {
   struct stat info {};
-  if (::stat(name.c_str(), &info) == 0) return LoadPolicy(name);
+  const bool there = ::stat(name.c_str(), &info) == 0;
+  if (there && S_ISREG(info.st_mode)) return PolicyOfBundle(name);
+  if (there) return LoadPolicy(name);
   std::error_code error;
   CARREL_ASSIGN(PolicyFiles files,
                 ReadPolicyRevision(name, std::filesystem::current_path(error).string()));
@@ -40,7 +43,9 @@ Result<Policy> PolicyOf(const std::string& name) {
 }
 
 Result<int> Check(const PolicyOptions& options) {
-  CARREL_ASSIGN(Policy policy, LoadPolicy(options.first));
+  struct stat info {};
+  const bool bundle = ::stat(options.first.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+  CARREL_ASSIGN(Policy policy, bundle ? PolicyOfBundle(options.first) : LoadPolicy(options.first));
   size_t grants = 0;
   for (const auto& [file, list] : policy.permissions) grants += list.size();
   printf("%s: %zu tools, %zu projects, %zu grants, %zu roles; sha256:%s\n", options.first.c_str(),
@@ -68,8 +73,7 @@ void PrintDecision(const JobDefinition& job, const Decision& decision) {
 
 Result<int> Explain(const PolicyOptions& options) {
   CARREL_ASSIGN(HostConfig host, LoadHostConfig(options.config));
-  CARREL_ASSIGN(Policy policy,
-                LoadPolicy(options.policies.empty() ? host.policies : options.policies));
+  CARREL_ASSIGN(Policy policy, PolicyInForce(options, host));
   CARREL_ASSIGN(Json document, ReadJsonFile(options.first));
   auto job = DecodeJobDefinition(document);
   if (!job) {
@@ -96,8 +100,11 @@ Result<int> Diff(const PolicyOptions& options) {
 }
 
 Result<int> Ask(const PolicyOptions& options) {
-  CARREL_ASSIGN(std::string directory, PolicyDirectory(options));
-  CARREL_ASSIGN(Policy policy, LoadPolicy(directory));
+  HostConfig host;
+  if (options.policies.empty()) {
+    CARREL_ASSIGN(host, LoadHostConfig(options.config));
+  }
+  CARREL_ASSIGN(Policy policy, PolicyInForce(options, host));
   std::string question;
   for (const std::string& word : options.question) question += (question.empty() ? "" : " ") + word;
   CARREL_ASSIGN(auto lines, WhoCan(policy, question, NowNs()));
@@ -113,13 +120,15 @@ int PolicyCommand(int argc, char** argv) {
   PolicyOptions options;
   app.require_subcommand(1);
   auto* check = app.add_subcommand("check", "validate a policy directory: every problem at once");
-  check->add_option("DIR", options.first, "policy directory")->required();
+  check->add_option("DIR", options.first, "policy directory, or bundle")->required();
   auto* explain = app.add_subcommand("explain", "say why a job may run, or may not (status 3)");
   explain->add_option("JOB.json", options.first, "job definition")->required();
   explain->add_flag("--json", options.json, "the decision as JSON");
   auto* diff = app.add_subcommand("diff", "who gains or loses what; status 1 when anybody gains");
-  diff->add_option("OLD", options.first, "directory, or git revision REV[:DIR]")->required();
-  diff->add_option("NEW", options.second, "directory, or git revision REV[:DIR]")->required();
+  diff->add_option("OLD", options.first, "directory, bundle, or git revision REV[:DIR]")
+      ->required();
+  diff->add_option("NEW", options.second, "directory, bundle, or git revision REV[:DIR]")
+      ->required();
   auto* who = app.add_subcommand("who-can", "reach database, read level 3, use TOOL, ...");
   who->add_option("QUESTION", options.question, "in words")->required();
   for (CLI::App* command : {explain, who}) {
@@ -127,9 +136,12 @@ int PolicyCommand(int argc, char** argv) {
     command->add_option("--policies", options.policies,
                         "policy directory (default: the configuration's)");
   }
+  std::function<Result<int>()> chosen;
+  AddBundleCommands(app, chosen);
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
-  Result<int> result = check->parsed()     ? Check(options)
+  Result<int> result = chosen              ? chosen()
+                       : check->parsed()   ? Check(options)
                        : explain->parsed() ? Explain(options)
                        : diff->parsed()    ? Diff(options)
                                            : Ask(options);

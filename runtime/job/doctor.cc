@@ -10,12 +10,12 @@
 #include <unistd.h>
 
 #include "audit/bpf_objects.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "launch/host_facts.h"
 #include "launch/host_template.h"
 #include "launch/seccomp.h"
-#include "policy/host_config.h"
-#include "policy/policy.h"
+#include "policy/host_policy.h"
 
 namespace carrel {
 namespace {
@@ -131,7 +131,7 @@ void CheckStateDirectory(const std::string& state, std::vector<Finding>& finding
 void CheckConfiguration(const Result<HostConfig>& config, std::vector<Finding>& findings) {
   findings.push_back(FromResult("configuration", config, "valid"));
   if (!config) return;
-  auto policy = LoadPolicy(config->policies);
+  auto policy = LoadHostPolicy(*config, NowNs());
   findings.push_back(
       FromResult("policy", policy, policy ? "digest " + policy->digest.substr(0, 12) : ""));
   for (const auto& [name, database] : config->databases)

@@ -9,6 +9,8 @@
 #include "base/fs.h"
 #include "job/fault_point.h"
 #include "job/job_context.h"
+#include "policy/host_policy.h"
+#include "policy/level_rules.h"
 #include "policy/sql_declaration.h"
 
 namespace carrel {
@@ -35,7 +37,8 @@ Result<void> DecodeJob(JobContext& job, const std::string& definition_path) {
 
 Result<void> DecideJob(JobContext& job) {
   job.Step(2, "decide");
-  CARREL_ASSIGN(const Policy policy, LoadPolicy(job.host().policies));
+  CARREL_ASSIGN(const Policy policy, LoadHostPolicy(job.host(), NowNs()));
+  CARREL_TRY(ApplyLevelRules(policy, job.records.host));
   job.records.decision = Decide(RequestOf(job.job()), policy, job.host(), NowNs());
   job.records.decision_json = ToJson(job.decision());
   return {};
@@ -43,6 +46,8 @@ Result<void> DecideJob(JobContext& job) {
 
 Result<void> BeginRun(JobContext& job) {
   CARREL_TRY(RequireRoot());
+  CARREL_TRY(
+      RememberPolicy(job.host(), job.decision().policy_serial, job.decision().policy_digest));
   // From here on there is something to clean up: a signal cancels, and does not end carrel.
   CARREL_ASSIGN(job.signals, BlockSignals());
   // Programs are pinned in the host's mount namespace, before this process has its own.

@@ -384,6 +384,7 @@ class Decider {
 
   Decision Finish() {
     decision_.policy_digest = policy_.digest;
+    decision_.policy_serial = policy_.bundle_serial;
     decision_.policy_commit =
         policy_.commit.empty() ? "" : policy_.commit + (policy_.commit_changed ? "+changes" : "");
     decision_.allowed = refusals_.empty();
@@ -402,6 +403,7 @@ class Decider {
     refused.role = decision_.role;
     refused.policy_digest = decision_.policy_digest;
     refused.policy_commit = decision_.policy_commit;
+    refused.policy_serial = decision_.policy_serial;
     for (const char* part : {"tool", "command", "project", "role"})
       if (auto entry = decision_.decided_by.find(part); entry != decision_.decided_by.end())
         refused.decided_by.insert(*entry);

@@ -64,6 +64,7 @@ struct Decision {
 
   std::string policy_digest;
   std::string policy_commit;  ///< or empty; "+changes" follows when the directory differs
+  int64_t policy_serial = 0;  ///< of the signed bundle, or 0
 };
 
 /// Total, pure, and deny by default: what is not granted is not there, and every claim of the job

@@ -25,6 +25,7 @@ OrderedJson ToJson(const Decision& decision) {
   json["role"] = decision.role;
   json["policy_digest"] = decision.policy_digest;
   json["policy_commit"] = decision.policy_commit;
+  if (decision.policy_serial > 0) json["policy_serial"] = decision.policy_serial;
   if (decision.allowed) {
     json["image_digest"] = decision.image_digest;
     json["database"] = nullptr;

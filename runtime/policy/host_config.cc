@@ -1,14 +1,12 @@
 #include "policy/host_config.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
-#include <memory>
+#include <set>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "policy/config_decode.h"
 #include "policy/names.h"
@@ -17,7 +15,11 @@
 namespace carrel {
 namespace {
 
+using config_decode::DecodeMode;
 using config_decode::DecodePath;
+using config_decode::FindGroup;
+using config_decode::FindUser;
+using config_decode::Octal;
 
 constexpr int64_t kMaxId = 0xfffffffe;  // 2^32-1 is "no change" for chown
 
@@ -56,22 +58,6 @@ PartialLimits Whole(const Limits& limits) {
   return all;
 }
 
-std::optional<uid_t> FindUser(const std::string& name) {
-  std::unique_ptr<FILE, int (*)(FILE*)> file(::fopen("/etc/passwd", "re"), &::fclose);
-  if (file == nullptr) return std::nullopt;
-  while (const passwd* entry = ::fgetpwent(file.get()))
-    if (name == entry->pw_name) return entry->pw_uid;
-  return std::nullopt;
-}
-
-std::optional<gid_t> FindGroup(const std::string& name) {
-  std::unique_ptr<FILE, int (*)(FILE*)> file(::fopen("/etc/group", "re"), &::fclose);
-  if (file == nullptr) return std::nullopt;
-  while (const group* entry = ::fgetgrent(file.get()))
-    if (name == entry->gr_name) return entry->gr_gid;
-  return std::nullopt;
-}
-
 void DecodeId(JsonObject& in, const std::string& key,
               std::optional<uint32_t> (*find)(const std::string&), uint32_t& id) {
   const Json* value = in.Any(key);
@@ -89,19 +75,6 @@ void DecodeId(JsonObject& in, const std::string& key,
     in.Problem(key, "there is no \"" + *name + "\" on this host; create it, or give its number");
 }
 
-void DecodeMode(JsonObject& in, const std::string& key, mode_t& mode) {
-  auto text = in.String(key, 4);
-  if (!text) return;
-  const bool octal = text->size() >= 3 && std::all_of(text->begin(), text->end(),
-                                                      [](char c) { return c >= '0' && c <= '7'; });
-  const mode_t bits = octal ? static_cast<mode_t>(std::stoul(*text, nullptr, 8)) : 0;
-  // Bits above 0777 would be setuid; for others there is no level that all users may read or write.
-  if (!octal || (bits & ~mode_t{02770}) != 0)
-    in.Problem(key, "must be an octal mode such as \"0640\" without access for others");
-  else
-    mode = bits;
-}
-
 void DecodeLevels(JsonObject& in, HostConfig& config) {
   config.levels = {{Level::kHighlySensitive, {}}, {Level::kModeratelySensitive, {}}};
   const Json* value = in.Any("levels");
@@ -111,6 +84,8 @@ void DecodeLevels(JsonObject& in, HostConfig& config) {
     const Json* member = levels.Any(LevelName(level));
     if (member == nullptr) continue;
     JsonObject entry(*member, levels.PointerTo(LevelName(level)));
+    for (const char* key : {"owner", "group", "directory_mode", "file_mode"})
+      if (entry.Has(key)) ownership.said.insert(key);
     DecodeId(entry, "owner", &FindUser, ownership.owner);
     DecodeId(entry, "group", &FindGroup, ownership.group);
     DecodeMode(entry, "directory_mode", ownership.directory_mode);
@@ -170,6 +145,27 @@ void DecodeRepositories(JsonObject& in, HostConfig& config) {
   }
 }
 
+void DecodeBundleRules(JsonObject& in, HostConfig& config) {
+  const Json* value = in.Any("policy_bundle");
+  if (value == nullptr) return;
+  JsonObject members(*value, in.PointerTo("policy_bundle"));
+  BundleRules rules;
+  if (!members.Has("file")) members.Problem("file", "is required");
+  DecodePath(members, "file", rules.file);
+  rules.keys = members.Strings("keys", 64).value_or(rules.keys);
+  std::set<std::string> different(rules.keys.begin(), rules.keys.end());
+  const bool keys = std::all_of(rules.keys.begin(), rules.keys.end(),
+                                [](const std::string& key) { return IsLowerHex(key, 64); });
+  if (rules.keys.empty() || !keys || different.size() != rules.keys.size())
+    members.Problem("keys", "must list different public keys, as `carrel policy key` prints them");
+  rules.signatures = members.Int("signatures", 1, 16).value_or(1);
+  if (rules.signatures > std::ssize(rules.keys) && !rules.keys.empty())
+    members.Problem("signatures", "must not be more than there are keys");
+  rules.minimum_serial = members.Int("minimum_serial", 1, int64_t{1} << 53).value_or(1);
+  config.policy_bundle = std::move(rules);
+  in.Merge(members.Finish());
+}
+
 void DecodeUidRange(JsonObject& in, HostConfig& config) {
   const Json* value = in.Any("uid_range");
   if (value == nullptr) return;
@@ -182,20 +178,12 @@ void DecodeUidRange(JsonObject& in, HostConfig& config) {
 
 }  // namespace
 
-void config_decode::DecodePath(JsonObject& in, const std::string& key, std::string& path) {
-  auto text = in.String(key);
-  if (!text) return;
-  if (text->size() > 1 && (*text)[0] == '/' && IsNormalRelativePath(text->substr(1)))
-    path = *text;
-  else
-    in.Problem(key, "must be an absolute path without \"..\", \"//\" or a \"/\" at its end");
-}
-
 Result<HostConfig> DecodeHostConfig(const Json& value) {
   JsonObject in(value, "");
   HostConfig config;
   DecodePath(in, "state", config.state);
   DecodePath(in, "policies", config.policies);
+  DecodeBundleRules(in, config);
   DecodePath(in, "high_privacy", config.high_privacy);
   DecodePath(in, "medium_privacy", config.medium_privacy);
   DecodePath(in, "public_record", config.public_record);
@@ -237,12 +225,6 @@ Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& st
 
 namespace {
 
-std::string Octal(mode_t mode) {
-  char text[8];
-  snprintf(text, sizeof text, "%04o", mode);
-  return text;
-}
-
 OrderedJson PartialToJson(const PartialLimits& partial) {
   OrderedJson json = OrderedJson::object();
   for (const auto& [name, number] : partial) {
@@ -260,6 +242,11 @@ OrderedJson ToJson(const HostConfig& config) {
   OrderedJson json;
   json["state"] = config.state;
   json["policies"] = config.policies;
+  if (config.policy_bundle)
+    json["policy_bundle"] = {{"file", config.policy_bundle->file},
+                             {"keys", config.policy_bundle->keys},
+                             {"signatures", config.policy_bundle->signatures},
+                             {"minimum_serial", config.policy_bundle->minimum_serial}};
   json["high_privacy"] = config.high_privacy;
   json["medium_privacy"] = config.medium_privacy;
   json["public_record"] = config.public_record;

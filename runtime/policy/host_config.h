@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,11 +27,21 @@ struct LevelOwnership {
   gid_t group = 0;
   mode_t directory_mode = 0750;
   mode_t file_mode = 0640;
+  std::set<std::string> said;  ///< members that the configuration gives; levels.json the others
+};
+
+/// A signed policy (bundle.h) instead of a directory.
+struct BundleRules {
+  std::string file;
+  std::vector<std::string> keys;  ///< Ed25519 public keys, 64 hexadecimal digits each
+  int64_t signatures = 1;         ///< good ones that a bundle needs, of different keys
+  int64_t minimum_serial = 1;
 };
 
 struct HostConfig {
   std::string state = "/var/lib/carrel";  ///< everything of carrel's own
   std::string policies = "/etc/carrel/policies";
+  std::optional<BundleRules> policy_bundle;         ///< then `policies` is not used
   std::string high_privacy;                         ///< default: <state>/high_privacy
   std::string medium_privacy;                       ///< default: <state>/medium_privacy
   std::string public_record;                        ///< default: <state>/public_record

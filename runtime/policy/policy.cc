@@ -96,6 +96,11 @@ const std::vector<PermissionFile>& PermissionFiles() {
   return kFiles;
 }
 
+const std::set<std::string>& Level4Checks() {
+  static const std::set<std::string> kChecks = {"type", "size", "rows", "patient_identifiers"};
+  return kChecks;
+}
+
 const std::set<std::string>& ProjectKinds() {
   static const std::set<std::string> kKinds = {"research", "service_evaluation", "audit",
                                                "short_data_report", "internal"};

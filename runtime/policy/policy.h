@@ -2,6 +2,8 @@
 // policies/README.md describes the files; decide.h applies them.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -15,6 +17,8 @@
 #include "policy/limits.h"
 
 namespace carrel {
+
+inline constexpr int64_t kDayNs = 86'400ll * 1'000'000'000;
 
 /// What one command of a tool may have. `entry` (here and below) names the place that says so:
 /// "tools.json#/tools/ehrql/commands/generate-dataset".
@@ -76,6 +80,18 @@ struct Role {
   std::set<std::string> starts;      ///< kinds of project
   std::set<Level> reads;             ///< levels of files
   std::set<std::string> reads_logs;  ///< "action", "audit"
+  std::set<std::string> groups;      ///< of the host, that its people are members of
+  std::string entry;
+};
+
+/// Who owns what carrel writes at one level, and the most that its modes may give. The host may
+/// name other owners.
+struct LevelRule {
+  std::string directory;  ///< "high_privacy" or "medium_privacy": below which base directory
+  std::string owner, group;
+  mode_t directory_mode = 0;
+  mode_t file_mode = 0;
+  std::set<std::string> checks;  ///< that a file passes before it is written there
   std::string entry;
 };
 
@@ -90,6 +106,7 @@ struct Policy {
   std::string digest;           ///< SHA-256 (64 digits) over the names and contents of all files
   std::string commit;           ///< of the git checkout that the directory is in, or empty
   bool commit_changed = false;  ///< the directory differs from that commit
+  int64_t bundle_serial = 0;    ///< of the signed bundle that it came in, or 0
   std::map<std::string, Tool> tools;
   std::map<std::string, Project> projects;                ///< by id
   std::map<std::string, std::string> workspace_projects;  ///< workspace to project id
@@ -97,6 +114,7 @@ struct Policy {
   std::map<std::string, Role> roles;
   std::map<std::string, std::set<std::string>> users;  ///< user to roles
   std::string unlisted_users_are;                      ///< a role, or empty
+  std::map<Level, LevelRule> levels;                   ///< has both
   Level4Policy level4;
   PartialLimits default_limits;
   PartialLimits maximum_limits;
@@ -117,6 +135,9 @@ struct PermissionFile {
   const char* items;
 };
 const std::vector<PermissionFile>& PermissionFiles();
+
+/// The checks that every level 4 file passes, by name.
+const std::set<std::string>& Level4Checks();
 
 /// The kinds of project.
 const std::set<std::string>& ProjectKinds();

@@ -3,13 +3,12 @@
 
 #include <algorithm>
 
+#include "policy/config_decode.h"
 #include "policy/names.h"
 #include "policy/policy.h"
 
 namespace carrel::policy_decode {
 namespace {
-
-constexpr int64_t kDayNs = 86400ll * 1'000'000'000;
 
 Project DecodeProject(const Json& value, const std::string& pointer, JsonObject& parent) {
   JsonObject in(value, pointer);
@@ -136,6 +135,7 @@ Role DecodeRole(const Json& value, const std::string& pointer, JsonObject& paren
     if (!ProjectKinds().contains(kind)) in.Problem("starts", "unknown kind \"" + kind + "\"");
   role.reads = DecodeLevelSet(in, "reads");
   role.reads_logs = DecodeNames(in, "reads_logs");
+  role.groups = DecodeNames(in, "groups");
   for (const std::string& log : role.reads_logs)
     if (log != "action" && log != "audit") in.Problem("reads_logs", "unknown log \"" + log + "\"");
   parent.Merge(in.Finish());
@@ -169,6 +169,50 @@ void DecodeRoles(const Json& document, Policy& policy, Problems& problems) {
   problems.Take("roles.json", in.Finish());
 }
 
+LevelRule DecodeLevelRule(Level level, JsonObject& in) {
+  const bool level4 = level == Level::kModeratelySensitive;
+  LevelRule rule;
+  rule.entry = "levels.json#/" + LevelName(level);
+  rule.directory = in.RequiredString("directory", 64);
+  const char* expected = level4 ? "medium_privacy" : "high_privacy";
+  // The two levels are kept apart by directory: no file of one is ever below the other's.
+  if (in.Has("directory") && rule.directory != expected)
+    in.Problem("directory", "must be \"" + std::string(expected) + "\"");
+  rule.owner = in.RequiredString("owner", 64);
+  rule.group = in.RequiredString("group", 64);
+  for (auto [key, mode] :
+       {std::pair{"directory_mode", &rule.directory_mode}, {"file_mode", &rule.file_mode}}) {
+    if (!in.Has(key)) in.Problem(key, "is required");
+    config_decode::DecodeMode(in, key, *mode);
+  }
+  rule.checks = DecodeNames(in, "checks");
+  for (const std::string& check : rule.checks)
+    if (!level4 || !Level4Checks().contains(check))
+      in.Problem("checks", "there is no check \"" + check + "\" at this level");
+  // Carrel makes all of them, whatever is written here: the list says so to whoever reads it.
+  if (level4 && rule.checks != Level4Checks())
+    in.Problem("checks",
+               "must list type, size, rows and patient_identifiers: none can be left out");
+  return rule;
+}
+
+// A group that may read a level's files is one whose people have a role that reads the level.
+void CheckGroups(const Policy& policy, Problems& problems) {
+  for (const auto& [level, rule] : policy.levels) {
+    if (rule.group == "root") continue;
+    for (const auto& [name, role] : policy.roles) {
+      const bool member = role.groups.contains(rule.group);
+      if (member == role.reads.contains(level)) continue;
+      problems.Add(role.entry, member ? "has the group \"" + rule.group + "\", which owns " +
+                                            LevelName(level) +
+                                            " files (levels.json), and does not "
+                                            "read them; remove the group, or add the level to reads"
+                                      : "reads " + LevelName(level) + " files, which the group \"" +
+                                            rule.group + "\" owns (levels.json); add it to groups");
+    }
+  }
+}
+
 void DecodeLevelRules(const Json& document, Policy& policy, Problems& problems) {
   JsonObject in(document, "");
   static const Json kEmpty = Json::object();
@@ -178,6 +222,7 @@ void DecodeLevelRules(const Json& document, Policy& policy, Problems& problems) 
     if (value == nullptr) in.Problem(name, "is required");
     JsonObject entry(value != nullptr ? *value : kEmpty, "/" + name);
     if (value != nullptr) (void)Reason(entry, "description");
+    policy.levels[level] = DecodeLevelRule(level, entry);
     if (level == Level::kModeratelySensitive) {
       policy.level4.max_csv_rows = entry.RequiredInt("max_csv_rows", 0, 1'000'000'000);
       policy.level4.max_file_bytes = entry.RequiredInt("max_file_bytes", 0, int64_t{1} << 40);
@@ -250,6 +295,7 @@ Result<Policy> DecodePolicyFiles(const PolicyFiles& files) {
     auto document = Document(files, std::string("permissions/") + file.file + ".json", problems);
     if (document) DecodePermissions(*document, file, policy, problems);
   }
+  if (policy.levels.size() == 2) CheckGroups(policy, problems);
   if (!problems.empty()) return BadInput("", problems.Join());
   return policy;
 }

@@ -3,9 +3,12 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "policy/config_decode.h"
 
 namespace carrel {
 namespace {
+
+using config_decode::Octal;
 
 constexpr int64_t kUnlimited = INT64_MAX;
 // A default that the policy leaves to the host: neither more nor less than any number, so that a
@@ -21,6 +24,7 @@ class Collector {
     for (const auto& [id, project] : policy_.projects) AddProject(project);
     for (const PermissionFile& file : PermissionFiles()) AddPermission(file);
     AddRoles();
+    AddLevels();
     AddLimits();
     return std::move(facts_);
   }
@@ -125,6 +129,8 @@ class Collector {
         Grant("the role " + name + " starts jobs of " + kind + " projects");
       for (Level level : role.reads)
         Grant("the role " + name + " reads " + LevelName(level) + " files");
+      for (const std::string& group : role.groups)
+        Grant("the role " + name + " is in the group " + group + " of the host");
       for (const std::string& log : role.reads_logs)
         Grant("the role " + name + " reads " + log + " logs");
     }
@@ -133,6 +139,21 @@ class Collector {
     for (const auto& [user, roles] : policy_.users) {
       for (const std::string& role : roles) Grant("the user " + user + " has the role " + role);
       Restrict("the user " + user + " has no other role than those listed");
+    }
+  }
+
+  void AddLevels() {
+    for (const auto& [level, rule] : policy_.levels) {
+      const std::string files = LevelName(level) + " files";
+      Grant(files + " belong to the user " + rule.owner);
+      Grant(files + " belong to the group " + rule.group);
+      // Each bit is one grant more.
+      for (mode_t bit = 02000; bit != 0; bit >>= 1) {
+        if ((rule.file_mode & bit) != 0) Grant(files + " may have the mode " + Octal(bit));
+        if ((rule.directory_mode & bit) != 0)
+          Grant("directories of " + files + " may have the mode " + Octal(bit));
+      }
+      for (const std::string& check : rule.checks) Restrict(files + " pass the check " + check);
     }
   }
 

@@ -1,5 +1,6 @@
 // `carrel policy` as a governance officer uses it.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "support/carrel.h"
 
@@ -132,6 +133,33 @@ TEST_F(PolicyCommandTest, TheCommitIsRecordedAndWhetherTheDirectoryDiffers) {
   EXPECT_EQ(Json::parse(Explain({"--json"}).output)["policy_commit"], commit);
   WriteFile(dir_ / "policies/NOTES.md", "x");
   EXPECT_EQ(Json::parse(Explain({"--json"}).output)["policy_commit"], commit + "+changes");
+}
+
+TEST_F(PolicyCommandTest, ASignedBundleThatTheConfigurationDemands) {
+  auto key = RunCarrel({"policy", "key", dir_ / "key"});
+  ASSERT_EQ(key.exit_code, 0) << key.errors;
+  struct stat info {};
+  ASSERT_EQ(::stat((dir_ / "key").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  EXPECT_NE(RunCarrel({"policy", "key", dir_ / "key"}).exit_code, 0);  // never over a key
+  Json config = *ReadJsonFile(dir_ / "carrel.json");
+  config["policies"] = "/nonexistent";
+  config["policy_bundle"] = {{"file", dir_ / "b"}, {"keys", {key.output.substr(0, 64)}}};
+  WriteFile(dir_ / "carrel.json", config.dump());
+  auto made = RunCarrel({"policy", "bundle", dir_ / "policies", "-o", dir_ / "b", "--serial", "3",
+                         "--expires", "2199-12-31"});
+  ASSERT_EQ(made.exit_code, 0) << made.errors;
+  Job(Json::object());
+  auto refused = Explain();
+  EXPECT_EQ(refused.exit_code, 3);
+  EXPECT_NE(refused.errors.find("0 good signatures"), std::string::npos) << refused.errors;
+  auto done = RunCarrel({"policy", "sign", dir_ / "b", "--key", dir_ / "key"});
+  ASSERT_EQ(done.exit_code, 0) << done.errors;
+  auto explained = Explain({"--json"});
+  ASSERT_EQ(explained.exit_code, 0) << explained.errors;
+  EXPECT_EQ(Json::parse(explained.output)["policy_serial"], 3);
+  EXPECT_EQ(RunCarrel({"policy", "check", dir_ / "b"}).exit_code, 0);
+  EXPECT_EQ(RunCarrel({"policy", "diff", dir_ / "b", dir_ / "policies"}).exit_code, 0);
 }
 
 TEST_F(PolicyCommandTest, WhoCan) {

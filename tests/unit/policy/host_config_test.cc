@@ -112,6 +112,12 @@ INSTANTIATE_TEST_SUITE_P(
         Document{R"({"state": "/srv/carrel"})", true}, Document{R"({"state": "srv"})", false},
         Document{R"({"state": "/srv/../etc"})", false}, Document{R"({"state": "/srv//x"})", false},
         Document{R"({"state": "/srv/"})", false}, Document{R"({"state": 3})", false},
+        Document{R"({"policy_bundle": {"file": "/etc/p", "keys":
+            ["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]}})",
+                 true},
+        Document{R"({"policy_bundle": {"file": "/etc/p", "keys": []}})", false},
+        Document{R"({"policy_bundle": {"file": "/etc/p", "keys": ["0123"]}})", false},
+        Document{R"({"policy_bundle": {"file": "/etc/p"}})", false},
         Document{R"({"backend": "tpp"})", true}, Document{R"({"backend": "a/b"})", false},
         Document{R"({"allowed_repositories": ["https://github.com/opensafely"]})", true},
         Document{R"({"allowed_repositories": ["/srv/repos", "file:///srv/x"]})", true},

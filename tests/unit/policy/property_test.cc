@@ -41,9 +41,21 @@ class Generator {
     documents["projects.json"]["projects"] = Projects();
     documents["roles.json"] = Roles();
     documents["levels.json"] = {
-        {"highly_sensitive", {{"description", "level 3"}}},
+        {"highly_sensitive",
+         {{"description", "level 3"},
+          {"directory", "high_privacy"},
+          {"owner", "root"},
+          {"group", "root"},
+          {"directory_mode", "0750"},
+          {"file_mode", "0640"}}},
         {"moderately_sensitive",
          {{"description", "level 4"},
+          {"directory", "medium_privacy"},
+          {"owner", "root"},
+          {"group", "root"},
+          {"directory_mode", "0750"},
+          {"file_mode", "0640"},
+          {"checks", {"type", "size", "rows", "patient_identifiers"}},
           {"max_csv_rows", Pick<int>({10, 5000})},
           {"max_file_bytes", Pick<int>({1000, 16777216})},
           {"file_types", Chance(0.5) ? Json{".csv"} : Json{".csv", ".txt"}}}}};
