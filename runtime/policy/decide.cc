@@ -378,6 +378,9 @@ class Decider {
       if (!configured_->temporary_database.empty())
         environment["TEMP_DATABASE_NAME"] = configured_->temporary_database;
     }
+    // Carrel's own word, whatever the policy's files say: the study's code never runs beside the
+    // connection.
+    if (tool_->told_permissions) environment["EHRQL_ISOLATE_USER_CODE"] = "always";
     if (decision_.database && tool_->told_permissions)
       environment["EHRQL_PERMISSIONS"] = Json(decision_.ehrql_permissions).dump();
   }

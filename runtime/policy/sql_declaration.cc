@@ -54,6 +54,7 @@ class TableReferences {
   bool IsRedefined() const {
     for (size_t i = 0; i + 1 < tokens_.size(); ++i) {
       if (!IsName(tokens_[i]) || Lower(tokens_[i].text) != kTable) continue;
+      if (IsMadeHere(i)) return true;
       size_t next = i + 1;
       if (IsSymbol(tokens_[next], '('))
         while (next < tokens_.size() && !IsSymbol(tokens_[next], ')')) ++next;
@@ -64,6 +65,14 @@ class TableReferences {
         return true;
     }
     return false;
+  }
+
+  // "SELECT ... INTO x.name", "CREATE TABLE name", "CREATE VIEW [IF NOT EXISTS] name": from there
+  // on the name may mean the study's own table.
+  bool IsMadeHere(size_t at) const {
+    while (at >= 2 && IsSymbol(tokens_[at - 1], '.') && IsName(tokens_[at - 2])) at -= 2;
+    return at > 0 && IsKeyword(tokens_[at - 1],
+                               {"into", "table", "view", "synonym", "exists", "temp", "procedure"});
   }
 
   // Takes one token; true when it is the table, in the place of a table.

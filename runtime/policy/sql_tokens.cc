@@ -120,6 +120,11 @@ class Tokenizer {
     const bool doubling = close != ']' || dialect_ == SqlDialect::kMssql;
     std::string text;
     for (size_t i = at_ + 1; i < sql_.size(); ++i) {
+      // Whether '...\' ends there depends on standard_conforming_strings, and on whether it goes on
+      // from an E'...' of the line before.
+      if (dialect_ == SqlDialect::kPostgresql && kind == SqlToken::kString && !backslashes &&
+          sql_.substr(i, 2) == "\\'")
+        return Unreadable(i, "a backslash before a quote in a string that is no E'...'");
       if (backslashes && sql_[i] == '\\' && i + 1 < sql_.size()) {
         text += sql_[++i];
       } else if (sql_[i] != close) {

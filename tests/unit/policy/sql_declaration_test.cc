@@ -79,6 +79,15 @@ TEST(SqlDeclaration, Evasions) {
         "WITH PatientsWithTypeOneDissent AS (SELECT 1) SELECT * FROM PatientsWithTypeOneDissent",
         "WITH a AS (SELECT 1), \"PatientsWithTypeOneDissent\" (x) AS (SELECT 1) "
         "SELECT * FROM PatientsWithTypeOneDissent",
+        "SELECT 1 AS x INTO PatientsWithTypeOneDissent; SELECT * FROM PatientsWithTypeOneDissent",
+        "SELECT 1 AS x INTO tempdb.dbo.PatientsWithTypeOneDissent; "
+        "SELECT * FROM PatientsWithTypeOneDissent",
+        "CREATE TABLE \"PatientsWithTypeOneDissent\" (x INT); "
+        "SELECT * FROM PatientsWithTypeOneDissent",
+        "CREATE VIEW IF NOT EXISTS PatientsWithTypeOneDissent (x) AS SELECT 1; "
+        "SELECT * FROM PatientsWithTypeOneDissent",
+        "SELECT N'FROM PatientsWithTypeOneDissent' FROM p",
+        "EXEC('SELECT * FROM PatientsWithTypeOneDissent')",
         "WITH PatientsWithTypeOneDissent AS MATERIALIZED (SELECT 1) "
         "SELECT * FROM PatientsWithTypeOneDissent"})
     for (SqlDialect dialect : kAll) EXPECT_EQ(Read(sql, dialect), Declaration::kNone) << sql;
@@ -111,6 +120,18 @@ TEST(SqlDeclaration, StringsOfPostgresql) {
   EXPECT_EQ(Read("SELECT E'\\' FROM PatientsWithTypeOneDissent ' FROM p", SqlDialect::kPostgresql),
             Declaration::kNone);
   EXPECT_EQ(Read("SELECT E'\\'' FROM PatientsWithTypeOneDissent", SqlDialect::kPostgresql),
+            Declaration::kRefersToTable);
+}
+
+// A string that may end at its backslash or after it, as a setting of the server says.
+TEST(SqlDeclaration, StringsThatEndInABackslash) {
+  EXPECT_FALSE(
+      ReadDeclaration("SELECT '\\' FROM PatientsWithTypeOneDissent '", SqlDialect::kPostgresql)
+          .has_value());
+  EXPECT_FALSE(ReadDeclaration("SELECT E'a'\n'\\' FROM PatientsWithTypeOneDissent '",
+                               SqlDialect::kPostgresql)
+                   .has_value());
+  EXPECT_EQ(Read("SELECT 'c:\\' FROM PatientsWithTypeOneDissent", SqlDialect::kMssql),
             Declaration::kRefersToTable);
 }
 
