@@ -34,6 +34,7 @@ constexpr Verb kVerbs[] = {
     {"profile", "the smallest seccomp profile that jobs would pass", &AuditProfile, Jobs::kSome,
      false},
     {"diff", "what changed in behaviour between two jobs", &AuditDiff, Jobs::kTwo, false},
+    {"report", "a page about a job, to look at in a browser", &AuditReport, Jobs::kOne, false},
     {"unload", "detach the BPF programs that no job uses", &AuditUnload, Jobs::kNone, false},
 };
 
@@ -78,7 +79,7 @@ void AddOutput(CLI::App* sub, const Verb& verb, AuditOptions& options) {
     sub->add_option("--format", options.format, "jsonl, csv, chrome or summary (as strace -c)")
         ->check(CLI::IsMember({"jsonl", "csv", "chrome", "summary"}));
     sub->add_flag("--schema", options.schema, "print the JSON Schema of a line of jsonl");
-  } else if (verb.run != &AuditUnload) {
+  } else if (verb.run != &AuditUnload && verb.run != &AuditReport) {
     sub->add_flag("--json", options.json, "one JSON object a line");
   }
   if (verb.run == &AuditQuery) sub->add_flag("--csv", options.csv, "comma-separated, with a head");
@@ -109,6 +110,8 @@ void AddOwn(CLI::App* sub, const Verb& verb, AuditOptions& options) {
     sub->add_option("--against", options.against,
                     "compare with this profile, not with the one that the jobs had");
   }
+  if (verb.run == &AuditReport)
+    sub->add_option("-o,--output", options.output, "the file to write (else stdout)");
   if (verb.run == &AuditDiff)
     sub->add_flag("--all", options.all, "also counts that differ by less than twice");
 }

@@ -72,6 +72,7 @@ int AuditProve(const AuditOptions& options);
 int AuditExport(const AuditOptions& options);
 int AuditProfile(const AuditOptions& options);
 int AuditDiff(const AuditOptions& options);
+int AuditReport(const AuditOptions& options);
 int AuditUnload(const AuditOptions& options);
 
 /// One line on stdout, ASCII only: nothing in it can act on a terminal.

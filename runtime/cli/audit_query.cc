@@ -6,6 +6,7 @@
 
 #include "audit/render.h"
 #include "audit/report/export_schema.h"
+#include "audit/report_data.h"
 #include "audit/scan.h"
 #include "audit/summary.h"
 #include "base/clock.h"
@@ -134,16 +135,6 @@ Result<void> PrintFrom(LogReader& log, const EventFilter& filter, uint64_t skip)
         Render(Form::kTable, columns, event, log, text);
     }
     Print(text);
-  }
-}
-
-Result<uint64_t> CountRows(const std::string& path) {
-  CARREL_ASSIGN(LogReader log, LogReader::Open(path));
-  uint64_t rows = 0;
-  for (;;) {
-    CARREL_ASSIGN(const bool more, log.NextBlock());
-    if (!more) return rows;
-    rows += log.header().rows;
   }
 }
 
