@@ -155,7 +155,7 @@ function lists() {
   ], report.processes, { note: 'the first' });
   addTable(section('files', 'Files', 'Opened files as the kernel had them, and names as claimed ' +
     'where an open failed or a name was made, moved or removed. Those written come first. ' +
-    'Names that were only looked up (stat, access) are in `carrel audit query`.'), 'Files', [
+    'Names that were only looked up (stat, access) are what \'carrel audit query\' shows.'), 'Files', [
     ['path', 'text', 0], ['written', 'count', 1], ['changed', 'count', 2], ['read', 'count', 3],
     ['failed', 'count', 4], ['last error', 'text', 5], ['first by', 'text', 6],
     ['first', 'offset', 7]], report.files);
@@ -202,7 +202,7 @@ function details() {
       element('pre', {}, JSON.stringify(one.members, null, 2))));
   events = addTable(section('events', 'Events: a sample',
     'The first and the last, denied calls, starts and ends of processes, some errors, and an even ' +
-    'sample of the rest. `carrel audit query` has them all.'), 'events', [
+    'sample of the rest. \'carrel audit query\' has them all.'), 'events', [
     ['when', 'offset', 0], ['tid', 'id', 2], ['command', 'text', 3], ['kind', 'text', 5],
     ['what', 'text', 6], ['error', 'text', 7, { bad: true }], ['took', 'span', 8]],
   report.events, { note: 'a sample' });

@@ -136,7 +136,7 @@ class SearchTable {
       element('tr', {}, ...this.columns.map((column) => this.cell(column, this.rows[i])))));
     const filtered = this.found.length !== this.rows.length;
     let text = filtered ? `${number(this.found.length)} of ${number(this.rows.length)} rows match`
-                        : `${number(this.rows.length)} rows`;
+                        : `${number(this.rows.length)} row${this.rows.length === 1 ? '' : 's'}`;
     if (this.all > this.rows.length)
       text += `; the log has ${number(this.all)}, of which these are ${this.note}`;
     this.status.textContent = text;
