@@ -1,0 +1,107 @@
+#include "oci/container_log.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "job/action_log.h"
+
+namespace carrel {
+namespace {
+
+constexpr size_t kMaxLine = 16u << 10;
+constexpr const char* kFullText = "[carrel: the log has reached its limit; what follows is dropped]";
+
+Result<LogLine> DecodeLine(const std::string& text) {
+  CARREL_ASSIGN(const Json json, ParseJson(text, "log.jsonl"));
+  JsonObject in(json, "");
+  LogLine line;
+  line.stream = in.RequiredString("stream") == "stderr" ? 2 : 1;
+  line.time = in.RequiredString("time");
+  line.text = in.Text("log", 8 * kMaxLine).value_or("");
+  CARREL_TRY(in.Finish());
+  return line;
+}
+
+}  // namespace
+
+Result<void> ContainerLog::WriteLine(int stream, std::string_view line) {
+  if (full_) return {};
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  const auto entry = [&](const std::string& text) {
+    return OrderedJson{{"stream", stream == 2 ? "stderr" : "stdout"},
+                       {"time", Rfc3339(NowNs())},
+                       {"log", text}}
+               .dump() +
+           "\n";
+  };
+  std::string text = entry(SafeLogLine(line));
+  full_ = text.size() > room_;
+  if (full_) text = entry(kFullText);
+  room_ -= std::min<uint64_t>(room_, text.size());
+  return WriteAll(fd_.get(), text);
+}
+
+Result<void> ContainerLog::Write(int stream, std::string_view bytes) {
+  std::string& partial = partial_.at(static_cast<size_t>(stream) - 1);
+  while (!bytes.empty()) {
+    const size_t take = std::min({bytes.find('\n'), bytes.size(), kMaxLine - partial.size()});
+    partial += bytes.substr(0, take);
+    bytes.remove_prefix(take);
+    const bool ended = bytes.starts_with('\n');
+    if (!ended && partial.size() < kMaxLine) break;
+    CARREL_TRY(WriteLine(stream, partial));
+    partial.clear();
+    if (ended) bytes.remove_prefix(1);
+  }
+  return {};
+}
+
+Result<void> ContainerLog::Finish() {
+  for (int stream : {1, 2}) {
+    std::string& partial = partial_[static_cast<size_t>(stream) - 1];
+    if (!partial.empty()) CARREL_TRY(WriteLine(stream, partial));
+    partial.clear();
+  }
+  return {};
+}
+
+Result<void> ReadContainerLog(int fd, int64_t tail,
+                              const std::function<void(const LogLine&)>& take) {
+  std::deque<std::string> last;
+  std::string rest;
+  const auto whole_line = [&](std::string line) -> Result<void> {
+    if (tail < 0) {
+      CARREL_ASSIGN(const LogLine decoded, DecodeLine(line));
+      take(decoded);
+      return {};
+    }
+    last.push_back(std::move(line));
+    if (last.size() > static_cast<size_t>(tail)) last.pop_front();
+    return {};
+  };
+  for (;;) {
+    char buffer[65536];
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return SysFault("the container's log", "read");
+    if (n == 0) break;
+    rest.append(buffer, static_cast<size_t>(n));
+    size_t start = 0;
+    for (size_t end; (end = rest.find('\n', start)) != std::string::npos; start = end + 1)
+      CARREL_TRY(whole_line(rest.substr(start, end - start)));
+    rest.erase(0, start);
+  }
+  // A supervisor that was killed in the middle of a line leaves `rest`: it is no whole record.
+  for (const std::string& line : last) {
+    CARREL_ASSIGN(const LogLine decoded, DecodeLine(line));
+    take(decoded);
+  }
+  return {};
+}
+
+}  // namespace carrel
