@@ -19,6 +19,7 @@ struct Command {
 };
 
 int AuditCommand(int argc, char** argv);
+int DockerCommand(int argc, char** argv);
 int DoctorCommand(int argc, char** argv);
 int ExecCommand(int argc, char** argv);
 int ImageCommand(int argc, char** argv);

@@ -19,6 +19,7 @@ constexpr Command kCommands[] = {
     {"image", "build, import, list, verify and remove images", &ImageCommand},
     {"policy", "check, explain and compare the policy", &PolicyCommand},
     {"audit", "read the audit logs", &AuditCommand},
+    {"docker", "answer docker's command line (also when called as docker)", &DockerCommand},
     {"doctor", "check this host", &DoctorCommand},
 };
 
@@ -71,6 +72,8 @@ bool NormalizeCaller() {
 int Main(int argc, char** argv) {
   if (!NormalizeCaller()) return static_cast<int>(ErrorKind::kFault);
   InitLog(getenv("CARREL_DEBUG") != nullptr);
+  const std::string_view called = argc > 0 ? argv[0] : "";
+  if (called.substr(called.rfind('/') + 1) == "docker") return DockerCommand(argc, argv);
   if (argc >= 2) {
     for (const Command& command : kCommands)
       if (strcmp(argv[1], command.name) == 0) return command.run(argc - 1, argv + 1);

@@ -155,6 +155,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
                                CgroupName(run.host.state_dir, plan.id), plan.limits));
   CARREL_ASSIGN(auto lowered, LowerPlan(plan, templates, cgroup));
   SuperviseRequest request;
+  const std::function<void(const Cgroup&)> started = std::move(streams.started);
   CARREL_ASSIGN(ActionStreams action, ConnectStreams(plan, streams, request));
   CARREL_ASSIGN(const UniqueFd signals, BlockSignals());
 
@@ -175,6 +176,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   log.WarmUp();
   CARREL_ASSIGN(const LaunchedInit init, launch->Complete());
   launch.reset();
+  if (started) started(cgroup);
   lowered.reset();  // mounts that the action has are its own now
   step(10);
   CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));

@@ -48,6 +48,7 @@ Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& fa
 struct SandboxStreams {
   std::vector<OutputStream> outputs;  ///< sources are made here: [0] stdout, [1] stderr
   int input_source = -1;
+  std::function<void(const Cgroup&)> started;  ///< the action runs from now on; may be empty
   std::function<void()> every_second;
   bool signals_cancel = false;
   /// Told of steps 7 (filter), 8 (cgroup, audit source), 9 (clone) and 10 (supervise) as they

@@ -11,17 +11,29 @@
 
 namespace carrel {
 
+/// Where the kernel counts for one action. Readable by other processes while it runs.
+struct CgroupPaths {
+  std::string memory, cpu, pids, tasks;  ///< directories; "" where a controller is missing
+  bool v2 = false;                       ///< limits are those of cgroup v2
+};
+
 /// What the kernel counted for the action.
 struct CgroupUsage {
+  uint64_t memory_bytes = 0;
   uint64_t memory_peak_bytes = 0;
   uint64_t cpu_usec = 0;
   uint64_t oom_kills = 0;  ///< tasks that the kernel killed for the memory limit
   uint64_t pids_refused = 0;
+  uint64_t pids = 0;
 };
 
 /// What a run's cgroup is called: its id and a digest of its state directory, so that runs of two
 /// state directories can have one id. Never the name of one of the kernel's files.
 std::string CgroupName(const std::string& state_dir, const std::string& id);
+
+/// Reads the counters; what cannot be read is 0. On v1 `cpu_usec` is the sum over the tasks that
+/// live and those that the init has reaped.
+CgroupUsage ReadCgroupUsage(const CgroupPaths& paths);
 
 class Cgroup {
  public:
@@ -40,7 +52,8 @@ class Cgroup {
   /// Directory of this action in the v1 hierarchy mounted at `mount`.
   std::string PathIn(const std::string& mount) const;
 
-  Result<CgroupUsage> Usage() const;
+  const CgroupPaths& counters() const { return counters_; }
+  Result<CgroupUsage> Usage() const { return ReadCgroupUsage(counters_); }
 
   /// Kills every task and waits until there is none, then removes the directories. An action's
   /// tasks cannot leave (they have no cgroup file system), so this ends all of it.
@@ -56,8 +69,7 @@ class Cgroup {
   std::string parent_id_;
   UniqueFd v2_;
   uint64_t v2_id_ = 0;
-  bool v2_limits_ = false;
-  std::string memory_path_, cpu_path_, pids_path_;
+  CgroupPaths counters_;
 };
 
 }  // namespace carrel

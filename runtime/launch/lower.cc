@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "base/fs.h"
+#include "launch/id_map.h"
 
 extern "C" const char carrel_init_begin[];
 extern "C" const char carrel_init_end[];
@@ -179,6 +180,16 @@ class Lowering {
     }
   }
 
+  Result<UniqueFd> MakeBind(const Operation& operation) {
+    CARREL_ASSIGN(UniqueFd mount, CloneTree(operation.source, operation.mount_flags));
+    if (!operation.id_mapped) return mount;
+    CARREL_ASSIGN(const UniqueFd ids,
+                  MakeIdMap(static_cast<uid_t>(operation.number),
+                            static_cast<gid_t>(operation.number2), plan_.host_uid, plan_.host_gid));
+    CARREL_TRY(ApplyIdMap(mount.get(), ids.get()));
+    return mount;
+  }
+
   child::Operation LowerPlain(const Operation& operation) {
     switch (operation.kind) {
       case Kind::kPrivateMounts:
@@ -224,7 +235,7 @@ class Lowering {
     constexpr std::string_view kProc = "/proc/";
     const bool in_proc = operation.target.starts_with(kProc) &&
                          operation.target.find('/', kProc.size()) == std::string::npos;
-    if (!in_proc) return Attach(operation, CloneTree(operation.source, operation.mount_flags));
+    if (!in_proc) return Attach(operation, MakeBind(operation));
     const char* name = Keep(operation.target) + kProc.size();
     const auto [first, fresh] =
         covered_.try_emplace(operation.source + " " + std::to_string(operation.mount_flags), name);

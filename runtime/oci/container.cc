@@ -197,8 +197,8 @@ bool Container::Killed() const { return ::faccessat(directory(), "killed", F_OK,
 
 Result<void> Container::Kill() const {
   CARREL_ASSIGN(const pid_t holder, Holder());
-  const Error idle = Refused(
-      "", "Cannot kill container: " + config_.name + ": container " + config_.id + " is not running");
+  const Error idle = Refused("", "Cannot kill container: " + config_.name + ": container " +
+                                     config_.id + " is not running");
   if (holder == 0) return idle;
   const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, holder, 0)));
   // The pid could have been given to another process since: it is the holder's if it still holds.

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "launch/cgroup.h"
 
 namespace carrel {
 
@@ -26,8 +27,8 @@ struct ContainerConfig {
   std::string name;  ///< letters, digits, "_", ".", "-"
   std::string audit_id;
   int64_t created_ns = 0;
-  std::string image_name;     ///< as the caller named it
-  std::string image_digest;   ///< "sha256:..." of the image's configuration: docker's image id
+  std::string image_name;    ///< as the caller named it
+  std::string image_digest;  ///< "sha256:..." of the image's configuration: docker's image id
   std::vector<std::string> entrypoint, arguments;
   std::vector<std::string> environment;  ///< "NAME=value", secrets redacted: never a credential
   std::map<std::string, std::string> labels;
@@ -48,6 +49,7 @@ struct ContainerState {
   int exit_code = 0;
   bool oom_killed = false;
   std::string error;
+  CgroupPaths counters;  ///< where the kernel counts, while it runs
   bool running() const { return status == "running"; }
 };
 

@@ -15,10 +15,13 @@ OrderedJson OrNull(const Strings& list) { return list.empty() ? OrderedJson() : 
 std::string HumanDuration(int64_t ns) {
   const int64_t seconds = std::max<int64_t>(0, ns / 1'000'000'000);
   if (seconds < 1) return "Less than a second";
-  constexpr std::pair<int64_t, const char*> kUnits[] = {
-      {2 * 365 * 86400, "years"}, {60 * 86400, "months"}, {14 * 86400, "weeks"},
-      {2 * 86400, "days"},        {2 * 3600, "hours"},    {120, "minutes"},
-      {2, "seconds"}};
+  constexpr std::pair<int64_t, const char*> kUnits[] = {{2 * 365 * 86400, "years"},
+                                                        {60 * 86400, "months"},
+                                                        {14 * 86400, "weeks"},
+                                                        {2 * 86400, "days"},
+                                                        {2 * 3600, "hours"},
+                                                        {120, "minutes"},
+                                                        {2, "seconds"}};
   constexpr int64_t kLengths[] = {365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1};
   for (size_t i = 0; i < std::size(kUnits); ++i)
     if (seconds >= kUnits[i].first)
@@ -100,7 +103,13 @@ OrderedJson ToJson(const ContainerState& state) {
           {"finished_ns", state.finished_ns},
           {"exit_code", state.exit_code},
           {"oom_killed", state.oom_killed},
-          {"error", state.error}};
+          {"error", state.error},
+          {"counters",
+           {{"memory", state.counters.memory},
+            {"cpu", state.counters.cpu},
+            {"pids", state.counters.pids},
+            {"tasks", state.counters.tasks},
+            {"v2", state.counters.v2}}}};
 }
 
 // carrel's own files: nlohmann's checks are enough, its exceptions end here.
@@ -139,6 +148,9 @@ Result<ContainerState> DecodeContainerState(const Json& json) try {
   json.at("exit_code").get_to(state.exit_code);
   json.at("oom_killed").get_to(state.oom_killed);
   json.at("error").get_to(state.error);
+  const Json& counters = json.at("counters");
+  state.counters = {counters.at("memory"), counters.at("cpu"), counters.at("pids"),
+                    counters.at("tasks"), counters.at("v2")};
   return state;
 } catch (const Json::exception& error) {
   return Fault("containers/state.json", error.what());
@@ -185,7 +197,8 @@ OrderedJson InspectJson(const ContainerConfig& config, const ContainerState& sta
 OrderedJson ListRow(const ContainerConfig& config, const ContainerState& state, int64_t now_ns,
                     bool truncate) {
   std::string command, labels, mounts;
-  for (const std::string& word : WholeCommand(config)) command += (command.empty() ? "" : " ") + word;
+  for (const std::string& word : WholeCommand(config))
+    command += (command.empty() ? "" : " ") + word;
   if (truncate && command.size() > 20) command = command.substr(0, 19) + "…";
   for (const auto& [name, value] : config.labels)
     labels += (labels.empty() ? "" : ",") + name + (value.empty() ? "" : "=" + value);

@@ -14,7 +14,8 @@ namespace carrel {
 namespace {
 
 constexpr size_t kMaxLine = 16u << 10;
-constexpr const char* kFullText = "[carrel: the log has reached its limit; what follows is dropped]";
+constexpr const char* kFullText =
+    "[carrel: the log has reached its limit; what follows is dropped]";
 
 Result<LogLine> DecodeLine(const std::string& text) {
   CARREL_ASSIGN(const Json json, ParseJson(text, "log.jsonl"));

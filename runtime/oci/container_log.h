@@ -39,6 +39,7 @@ struct LogLine {
 };
 
 /// Calls `take` with the last `tail` lines of the log at `fd` (tail < 0: all), in order.
-Result<void> ReadContainerLog(int fd, int64_t tail, const std::function<void(const LogLine&)>& take);
+Result<void> ReadContainerLog(int fd, int64_t tail,
+                              const std::function<void(const LogLine&)>& take);
 
 }  // namespace carrel

@@ -96,8 +96,7 @@ Result<std::string> RenderGoTemplate(const std::string& text, const OrderedJson&
     if (open == text.size()) break;
     const size_t close = text.find("}}", open);
     if (close == std::string::npos) return Unknown("unclosed action", text.substr(open + 2));
-    CARREL_ASSIGN(const std::string part,
-                  Evaluate(text.substr(open + 2, close - open - 2), value));
+    CARREL_ASSIGN(const std::string part, Evaluate(text.substr(open + 2, close - open - 2), value));
     out += part;
     at = close + 2;
   }

@@ -82,11 +82,15 @@ void PlanProc(const LaunchRequest& request, const HostFacts& facts, const HostTe
 
 void PlanWritable(const LaunchRequest& request, std::vector<Operation>& out) {
   for (const WritableSpec& writable : request.writable) {
+    const auto [uid, gid] = writable.disk_owner.value_or(std::pair{0u, 0u});
     if (writable.lower.empty())
       out.push_back({.kind = Kind::kBind,
                      .source = writable.upper,
                      .target = writable.target,
-                     .mount_flags = kWritable});
+                     .mount_flags = kWritable,
+                     .number = uid,
+                     .number2 = gid,
+                     .id_mapped = writable.disk_owner.has_value()});
     else
       out.push_back({.kind = Kind::kOverlay,
                      .source = writable.lower,

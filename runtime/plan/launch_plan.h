@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -59,6 +61,8 @@ struct WritableSpec {
   std::string upper;   ///< host directory that receives the writes
   std::string lower;   ///< host directory below a copy-up layer; empty: bind `upper` itself
   std::string work;    ///< overlay work directory, when `lower` is set
+  /// Without `lower`: the owner on disk of what the action writes there, whatever id it runs as.
+  std::optional<std::pair<uint32_t, uint32_t>> disk_owner = std::nullopt;
 };
 
 struct LaunchRequest {
@@ -83,7 +87,7 @@ struct Operation {
     kJoinCgroup,  ///< source: mount point of a v1 hierarchy
     kPrivateMounts,
     kRoot,     ///< source: rootfs, options: directory of further mount points, or ""
-    kBind,     ///< source, target
+    kBind,     ///< source, target; id_mapped: number, number2 are the owner's ids on disk
     kTmpfs,    ///< target, options
     kOverlay,  ///< source: lower, target, options: upper, source2: work
     kProc,     ///< target
@@ -113,6 +117,7 @@ struct Operation {
   int resource = 0;          ///< RLIMIT_*
   uint64_t number = 0;
   uint64_t number2 = 0;
+  bool id_mapped = false;
 };
 
 /// The name of an operation's kind, as in errors and JSON: "bind", "proc", ...

@@ -49,6 +49,9 @@ OrderedJson OperationJson(const Operation& operation) {
   } else if (operation.kind == Kind::kUserNamespace) {
     json["host_uid"] = operation.number;
     json["host_gid"] = operation.number2;
+  } else if (operation.id_mapped) {
+    json["disk_uid"] = operation.number;
+    json["disk_gid"] = operation.number2;
   } else if (operation.kind == Kind::kIds) {
     json["uid"] = operation.number;
     json["gid"] = operation.number2;

@@ -95,6 +95,11 @@ void DecodeLevels(JsonObject& in, HostConfig& config) {
   in.Merge(levels.Finish());
 }
 
+// Not "/" itself.
+bool IsAbsoluteNormal(const std::string& path) {
+  return path.size() > 1 && path[0] == '/' && IsNormalRelativePath(path.substr(1));
+}
+
 void DecodeDatabases(JsonObject& in, HostConfig& config) {
   const Json* value = in.Any("databases");
   if (value == nullptr) return;
@@ -166,6 +171,24 @@ void DecodeBundleRules(JsonObject& in, HostConfig& config) {
   in.Merge(members.Finish());
 }
 
+void DecodeDockerFront(JsonObject& in, HostConfig& config) {
+  const Json* value = in.Any("docker");
+  if (value == nullptr) return;
+  JsonObject docker(*value, in.PointerTo("docker"));
+  if (auto prefixes = docker.Strings("bind_prefixes")) config.docker.bind_prefixes = *prefixes;
+  for (const std::string& prefix : config.docker.bind_prefixes)
+    if (!IsAbsoluteNormal(prefix))
+      docker.Problem("bind_prefixes", "each must be an absolute path, and not /");
+  if (auto networks = docker.StringMap("networks")) config.docker.networks = *networks;
+  for (const auto& [network, database] : config.docker.networks) {
+    if (!IsName(network) || network == "none" || network == "host")
+      docker.Problem("networks", network + " is not a name that a network can have");
+    if (!config.databases.contains(database))
+      docker.Problem("networks", "there is no database " + database + " in /databases");
+  }
+  in.Merge(docker.Finish());
+}
+
 void DecodeUidRange(JsonObject& in, HostConfig& config) {
   const Json* value = in.Any("uid_range");
   if (value == nullptr) return;
@@ -194,6 +217,7 @@ Result<HostConfig> DecodeHostConfig(const Json& value) {
   DecodeHostLimits(in, config);
   DecodeLevels(in, config);
   DecodeUidRange(in, config);
+  DecodeDockerFront(in, config);
   config.cgroup_parent = in.String("cgroup_parent", 128).value_or(config.cgroup_parent);
   if (!IsName(config.cgroup_parent))
     in.Problem("cgroup_parent", "must be one name, such as \"carrel\"");
@@ -263,6 +287,8 @@ OrderedJson ToJson(const HostConfig& config) {
                                         {"file_mode", Octal(ownership.file_mode)}};
   json["uid_range"] = {{"start", config.uid_start}, {"count", config.uid_count}};
   json["cgroup_parent"] = config.cgroup_parent;
+  json["docker"] = {{"bind_prefixes", config.docker.bind_prefixes},
+                    {"networks", config.docker.networks}};
   return json;
 }
 

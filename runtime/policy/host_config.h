@@ -38,6 +38,13 @@ struct BundleRules {
   int64_t minimum_serial = 1;
 };
 
+/// What `carrel` called as `docker` may do on this host. Empty: nothing may be bound, and the only
+/// network is "none".
+struct DockerFront {
+  std::vector<std::string> bind_prefixes;       ///< host directories below which binds may lie
+  std::map<std::string, std::string> networks;  ///< docker's name of a network: a database's name
+};
+
 struct HostConfig {
   std::string state = "/var/lib/carrel";  ///< everything of carrel's own
   std::string policies = "/etc/carrel/policies";
@@ -51,6 +58,7 @@ struct HostConfig {
   PartialLimits default_limits;                     ///< where policy and job say nothing
   PartialLimits maximum_limits;                     ///< no job gets more
   std::map<Level, LevelOwnership> levels;           ///< has both levels
+  DockerFront docker;
   /// Unprivileged host ids for jobs. 0x70000000 is above what systemd-nspawn takes for containers
   /// (0x00080000 to 0x6fffffff) and what useradd gives users in /etc/subuid (from 100000 on), and
   /// below the ids that are signed-negative.

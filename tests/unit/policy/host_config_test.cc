@@ -150,7 +150,10 @@ INSTANTIATE_TEST_SUITE_P(
         Document{R"({"uid_range": {"start": 0, "count": 4096}})", false},
         Document{R"({"uid_range": {"start": 100000}})", false},
         Document{R"({"cgroup_parent": "carrel"})", true},
-        Document{R"({"cgroup_parent": "../x"})", false}));
+        Document{R"({"cgroup_parent": "../x"})", false},
+        Document{R"({"docker": {"bind_prefixes": ["/srv/volumes"]}})", true},
+        Document{R"({"docker": {"bind_prefixes": ["srv"]}})", false},
+        Document{R"({"docker": {"networks": {"db": 1}}})", false}));
 
 // Members of one database "d" of a kind, beyond what the kind needs.
 Document Server(const char* kind, const std::string& more, bool good) {

@@ -1,0 +1,336 @@
+#include "oci/docker_run.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "image/image_store.h"
+#include "job/job_records.h"
+#include "job/metadata.h"
+#include "job/sandbox.h"
+#include "oci/container_log.h"
+
+namespace carrel {
+namespace {
+
+constexpr const char* kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// Everything that one container's supervisor needs.
+struct Prepared {
+  HostConfig host;
+  Container container;
+  Image image;
+  UniqueFd image_hold;
+  LaunchRequest request;
+  bool detached = false;
+  bool interactive = false;
+};
+
+Result<std::pair<uint32_t, uint32_t>> ParseUser(const std::string& text) {
+  char* end = nullptr;
+  const unsigned long uid = strtoul(text.c_str(), &end, 10);
+  unsigned long gid = uid;
+  const bool first = end != text.c_str() && std::isdigit(static_cast<unsigned char>(text[0])) != 0;
+  if (first && *end == ':') {
+    const char* second = end + 1;
+    gid = std::isdigit(static_cast<unsigned char>(*second)) != 0 ? strtoul(second, &end, 10) : gid;
+  }
+  if (!first || *end != '\0' || uid > 0x7fffffff || gid > 0x7fffffff)
+    return BadInput("--user", "must be UID or UID:GID, in numbers: " + text);
+  return std::pair{static_cast<uint32_t>(uid), static_cast<uint32_t>(gid)};
+}
+
+// The mount's source, beneath one of the permitted directories, with no link on the way.
+Result<UniqueFd> OpenBindSource(const HostConfig& host, const std::string& source) {
+  for (const std::string& prefix : host.docker.bind_prefixes) {
+    if (source != prefix && !source.starts_with(prefix + "/")) continue;
+    CARREL_ASSIGN(const UniqueFd root, OpenPath(prefix, O_PATH | O_DIRECTORY));
+    const std::string below = source.size() > prefix.size() ? source.substr(prefix.size() + 1) : "";
+    auto found = OpenBeneath(root.get(), below, O_PATH | O_NOFOLLOW);
+    if (!found)
+      return BadInput("--mount",
+                      "invalid mount config: bind source path does not exist, or a link "
+                      "is on the way: " +
+                          source);
+    return found;
+  }
+  return Refused("--mount", "the configuration permits no bind of " + source,
+                 "List a directory above it in /docker/bind_prefixes");
+}
+
+Result<void> AddMount(const HostConfig& host, const DockerRunOptions& options,
+                      const ContainerMount& mount, LaunchRequest& request) {
+  if (!IsAbsoluteNormalPath(mount.target) || mount.target == "/")
+    return BadInput("--mount", "the target must be an absolute path: " + mount.target);
+  CARREL_ASSIGN(const UniqueFd source, OpenBindSource(host, mount.source));
+  if (mount.read_only) {
+    request.binds.push_back({mount.source, mount.target});
+    return {};
+  }
+  struct stat info {};
+  if (::fstat(source.get(), &info) != 0) return SysFault(mount.source, "fstat");
+  if (!S_ISDIR(info.st_mode))
+    return BadInput("--mount", "a writable bind must be a directory: " + mount.source);
+  std::pair<uint32_t, uint32_t> owner{info.st_uid, info.st_gid};
+  if (!options.user.empty()) {
+    CARREL_ASSIGN(owner, ParseUser(options.user));
+  }
+  request.writable.push_back({.target = mount.target, .upper = mount.source, .disk_owner = owner});
+  return {};
+}
+
+// Docker's limits within those of the host.
+Result<LaunchLimits> MakeLimits(const HostConfig& host, const DockerRunOptions& options) {
+  Limits limits;
+  ApplyLimits(host.default_limits, limits);
+  if (options.memory_bytes) limits.memory_bytes = *options.memory_bytes;
+  if (options.cpu_milli) limits.cpu_milli = *options.cpu_milli;
+  if (options.log_bytes) limits.log_bytes = *options.log_bytes;
+  Limits capped = limits;
+  CapLimits(host.maximum_limits, capped);
+  if (capped.memory_bytes != limits.memory_bytes)
+    return Refused("--memory", "more than the host's maximum of " +
+                                   std::to_string(capped.memory_bytes) + " bytes");
+  if (capped.cpu_milli != limits.cpu_milli)
+    return Refused("--cpus", "more than the host's maximum of " + std::to_string(capped.cpu_milli) +
+                                 " thousandths");
+  return ToLaunchLimits(capped);
+}
+
+// A lone "" says that there is none, in an image as on the command line.
+std::vector<std::string> EntryPoint(const DockerRunOptions& options, const Image& image) {
+  std::vector<std::string> words = image.config.entrypoint;
+  if (options.entrypoint) words = {*options.entrypoint};
+  if (words.size() == 1 && words[0].empty()) words.clear();
+  return words;
+}
+
+std::vector<std::string> RedactedEnvironment(const LaunchRequest& request) {
+  OrderedJson list = OrderedJson::array();
+  for (const auto& [name, value] : request.environment) list.push_back(name + "=" + value);
+  const OrderedJson redacted = RedactEnvironment(OrderedJson{{"Env", list}});
+  return redacted["Env"].get<std::vector<std::string>>();
+}
+
+Result<ContainerConfig> MakeConfig(const HostConfig& host, const DockerRunOptions& options,
+                                   const Prepared& prepared) {
+  ContainerConfig config;
+  config.name = options.name;
+  config.image_name = options.image;
+  config.image_digest = prepared.image.config_digest;
+  config.entrypoint = EntryPoint(options, prepared.image);
+  config.arguments = options.arguments;
+  if (config.arguments.empty() && !options.entrypoint) config.arguments = prepared.image.config.cmd;
+  config.environment = RedactedEnvironment(prepared.request);
+  config.labels = options.labels;
+  config.user = options.user;
+  config.working_directory = prepared.request.working_directory;
+  config.memory_bytes = prepared.request.limits.memory_bytes;
+  config.cpu_milli = prepared.request.limits.cpu_milli;
+  config.cap_drop = options.cap_drop;
+  config.security_options = options.security_options;
+  config.mounts = options.mounts;
+  config.network = options.network;
+  config.auto_remove = options.remove;
+  CARREL_ASSIGN(config.audit_id,
+                FreeAuditId(host.state, options.name.empty() ? "docker" : options.name));
+  return config;
+}
+
+Result<Prepared> Prepare(const HostConfig& host, const DockerRunOptions& options) {
+  if (options.network != "none")
+    return Refused("--network", "network " + options.network + " not found",
+                   "A container has no network; say --network none");
+  Prepared prepared;
+  prepared.host = host;
+  prepared.detached = options.detach;
+  prepared.interactive = options.interactive;
+  CARREL_ASSIGN(const ImageStore images, ImageStore::Open(host.state));
+  CARREL_ASSIGN(prepared.image, images.Resolve(options.image_digest));
+  CARREL_ASSIGN(prepared.image_hold, images.Hold(prepared.image));
+  LaunchRequest& request = prepared.request;
+  request.rootfs = prepared.image.rootfs;
+  request.environment = {{"PATH", kDefaultPath}, {"HOME", "/tmp"}};
+  for (const auto& [name, value] : prepared.image.config.env) request.environment[name] = value;
+  for (const auto& [name, value] : options.environment) request.environment[name] = value;
+  request.working_directory = options.working_directory;
+  if (request.working_directory.empty())
+    request.working_directory = prepared.image.config.working_dir;
+  if (request.working_directory.empty()) request.working_directory = "/";
+  CARREL_ASSIGN(request.limits, MakeLimits(host, options));
+  for (const ContainerMount& mount : options.mounts)
+    CARREL_TRY(AddMount(host, options, mount, request));
+  if (!options.user.empty()) CARREL_TRY(ParseUser(options.user));
+  CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
+  CARREL_ASSIGN(ContainerConfig config, MakeConfig(host, options, prepared));
+  request.argv = config.entrypoint;
+  request.argv.insert(request.argv.end(), config.arguments.begin(), config.arguments.end());
+  if (request.argv.empty()) return BadInput("", "No command specified");
+  CARREL_ASSIGN(prepared.container, store.Create(std::move(config)));
+  request.id = "docker-" + prepared.container.config().id.substr(0, 12);
+  return prepared;
+}
+
+Json StartRecord(const ContainerConfig& config, const LaunchRequest& request) {
+  return {{"container", config.id},
+          {"name", config.name},
+          {"image", config.image_name},
+          {"image_digest", config.image_digest},
+          {"argv", request.argv},
+          {"labels", config.labels},
+          {"network", config.network},
+          {"memory_bytes", request.limits.memory_bytes},
+          {"time_seconds", request.limits.time_seconds}};
+}
+
+// One stream of the action: to the log, and to ours when somebody waits for it there.
+OutputStream MakeStream(int number, ContainerLog& log, bool attached) {
+  OutputStream stream;
+  stream.sink = [number, &log, attached](std::string_view data) -> Result<void> {
+    CARREL_TRY(log.Write(number, data));
+    return attached ? WriteAll(number, data) : Result<void>();
+  };
+  if (attached) stream.ready_fd = number;
+  return stream;
+}
+
+Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
+                                   const std::function<void(const Cgroup&)>& started) {
+  LaunchRequest& request = prepared.request;
+  const SandboxHost host{prepared.host.state, prepared.host.cgroup_parent, prepared.host.uid_start,
+                         prepared.host.uid_count};
+  CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
+  request.host_uid = request.host_gid = run.slot.id();
+  CARREL_TRY(AddMissingMountPoints(request, run.directory));
+  CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, run.facts, host.state_dir));
+  CARREL_ASSIGN(UniqueFd file, OpenBeneath(prepared.container.directory(), "log.jsonl",
+                                           O_WRONLY | O_CREAT | O_APPEND, 0600));
+  ContainerLog log(std::move(file), request.limits.log_bytes);
+  SandboxStreams streams;
+  for (int number : {STDOUT_FILENO, STDERR_FILENO})
+    streams.outputs.push_back(MakeStream(number, log, !prepared.detached));
+  if (prepared.interactive && !prepared.detached) streams.input_source = STDIN_FILENO;
+  streams.signals_cancel = true;
+  streams.started = started;
+  auto result = RunSandbox(run, plan, audit, std::move(streams));
+  CARREL_TRY(log.Finish());
+  return result;
+}
+
+ContainerState EndState(const Prepared& prepared, const Result<SandboxResult>& result,
+                        int64_t started_ns) {
+  ContainerState state;
+  state.status = "exited";
+  state.started_ns = started_ns;
+  state.finished_ns = NowNs();
+  if (!result) {
+    state.error = result.error().ToString();
+    state.exit_code = 128;
+    return state;
+  }
+  const ActionEnd& end = result->end;
+  state.exit_code = prepared.container.Killed() ? 128 + SIGKILL : end.exit_code;
+  state.oom_killed = result->usage.oom_kills > 0;
+  if (end.timed_out) state.error = "the time limit was reached";
+  if (end.exec_error != 0)
+    state.error = "exec: \"" + prepared.request.argv[0] + "\": " + ErrnoName(end.exec_error);
+  if (result->counts.lost > 0) state.error = "audit events were lost";
+  if (end.failure) state.error = end.failure->ToString();
+  // An action whose record isn't whole has not succeeded, whatever it says.
+  if ((end.failure || result->counts.lost > 0) && state.exit_code == 0) state.exit_code = 70;
+  return state;
+}
+
+// The supervisor's whole life. An error says that nothing ran.
+Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>& started) {
+  const Container& container = prepared.container;
+  CARREL_ASSIGN(const UniqueFd lock, container.Lock());
+  CARREL_ASSIGN(auto audit, AuditLog::Create(prepared.host.state, container.config().audit_id));
+  CARREL_TRY(audit->Append("container", StartRecord(container.config(), prepared.request)));
+  int64_t started_ns = 0;
+  const auto result = RunInSandbox(prepared, *audit, [&](const Cgroup& cgroup) {
+    started_ns = NowNs();
+    // Without this file `docker inspect` shows "created" until the end: no reason to end the
+    // action.
+    (void)container.WriteState(
+        {.status = "running", .started_ns = started_ns, .counters = cgroup.counters()});
+    started();
+  });
+  const ContainerState state = EndState(prepared, result, started_ns);
+  CARREL_TRY(audit->Append(
+      "end",
+      {{"error", state.error}, {"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}}));
+  CARREL_TRY(audit->Finish(result ? result->counts : EventCounts{}));
+  CARREL_TRY(container.WriteState(state));
+  if (!result) return result.error();
+  return state;
+}
+
+Result<void> RemoveIfAsked(const Prepared& prepared) {
+  if (!prepared.container.config().auto_remove) return {};
+  CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(prepared.host.state));
+  return store.Remove(prepared.container, true);
+}
+
+// In the child: a session of its own, no terminal, nothing of the caller's but `ready`.
+[[noreturn]] void SuperviseDetached(Prepared& prepared, int ready) {
+  (void)::setsid();
+  if (auto null = OpenPath("/dev/null", O_RDWR); null)
+    for (int fd : {0, 1, 2}) (void)::dup2(null->get(), fd);
+  bool told = false;
+  const auto tell = [&](const std::string& text) {
+    if (told) return;
+    told = true;
+    (void)WriteAll(ready, text);
+    (void)::close(ready);
+  };
+  const auto state = Supervise(prepared, [&] { tell("started"); });
+  if (!state)
+    tell("error " + std::to_string(static_cast<int>(state.error().kind)) + " " +
+         std::to_string(state.error().code) + " " + state.error().ToString());
+  (void)RemoveIfAsked(prepared);
+  ::_exit(0);
+}
+
+Error DecodeFailure(const std::string& text) {
+  int kind = 70, code = 0, used = 0;
+  if (sscanf(text.c_str(), "error %d %d %n", &kind, &code, &used) < 2)
+    return Fault("docker run", "the supervisor ended before the action began");
+  Error error{static_cast<ErrorKind>(kind), text.substr(static_cast<size_t>(used))};
+  error.code = code;
+  return error;
+}
+
+Result<DockerRunOutcome> RunDetached(Prepared& prepared) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return SysFault("docker run", "pipe2");
+  const UniqueFd reader(ends[0]);
+  UniqueFd writer(ends[1]);
+  const pid_t child = ::fork();
+  if (child < 0) return SysFault("docker run", "fork");
+  if (child == 0) SuperviseDetached(prepared, writer.release());
+  writer.reset();
+  CARREL_ASSIGN(const std::string answer, ReadFd(reader.get(), 65536));
+  if (answer != "started") return DecodeFailure(answer);
+  return DockerRunOutcome{prepared.container.config().id};
+}
+
+}  // namespace
+
+Result<DockerRunOutcome> DockerRun(const HostConfig& host, DockerRunOptions options) {
+  if (::geteuid() != 0) return BadInput("docker run", "carrel must be run as root");
+  CARREL_ASSIGN(Prepared prepared, Prepare(host, options));
+  if (prepared.detached) return RunDetached(prepared);
+  auto state = Supervise(prepared, [] {});
+  CARREL_TRY(RemoveIfAsked(prepared));
+  if (!state) return std::move(state).error();
+  return DockerRunOutcome{prepared.container.config().id, state->exit_code, state->error};
+}
+
+}  // namespace carrel

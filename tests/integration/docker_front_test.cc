@@ -1,0 +1,236 @@
+// carrel called as `docker`, as the job agent calls it.
+#include <gmock/gmock.h>
+
+#include "support/jail.h"
+#include "support/study.h"
+
+namespace carrel::testing_support {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class DockerFrontTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(volumes());
+    study_.config()["docker"] = {{"bind_prefixes", {volumes()}}};
+    study_.WriteConfig();
+    std::filesystem::create_symlink(CARREL_BINARY, docker());
+  }
+  void TearDown() override {
+    for (const std::string& name : names_) Docker({"container", "rm", "--force", name});
+  }
+
+  std::string volumes() const { return study_.path() + "/volumes"; }
+  std::string docker() const { return study_.path() + "/docker"; }
+
+  SubprocessResult Docker(std::vector<std::string> arguments,
+                          std::map<std::string, std::string> environment = {},
+                          const std::string& input = "") {
+    arguments.insert(arguments.begin(), docker());
+    SubprocessOptions options;
+    options.environment = std::move(environment);
+    options.environment["CARREL_CONFIG"] = study_.config_path();
+    options.input = input;
+    auto result = RunSubprocess(arguments, options);
+    EXPECT_TRUE(result.has_value()) << result.error().ToString();
+    return result.value_or(SubprocessResult{-1, "", ""});
+  }
+
+  // The agent's own `docker run`, for an action that is a line of shell.
+  SubprocessResult RunJob(const std::string& name, const std::string& script,
+                          std::map<std::string, std::string> environment = {}) {
+    names_.push_back(name);
+    std::filesystem::create_directories(volumes() + "/" + name);
+    EXPECT_EQ(::chown((volumes() + "/" + name).c_str(), 4321, 4322), 0);
+    std::vector<std::string> arguments = {
+        "run",        "--init",
+        "--detach",   "--label",
+        "job-runner", "--name",
+        name,         "--pull=never",
+        "--cpus",     "1",
+        "--memory",   "64M",
+        "--user",     "4321:4322",
+        "-e",         "HOME=/tmp",
+        "--network",  "none",
+        "--mount",    "type=bind,source=" + volumes() + "/" + name + ",target=/workspace",
+        "--label",    "action=act"};
+    for (const auto& [key, value] : environment) {
+      arguments.emplace_back("--env");
+      arguments.push_back(key);
+    }
+    for (const char* word : {"python:v2", "sh", "-c"}) arguments.emplace_back(word);
+    arguments.push_back(script);
+    return Docker(arguments, std::move(environment));
+  }
+
+  Json Inspect(const std::string& name, const std::string& key) {
+    const auto result = Docker({"container", "inspect", "--format", "{{json ." + key + "}}", name});
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    return Json::parse(result.output, nullptr, false);
+  }
+  bool Ended(const std::string& name) {
+    return WaitFor([&] { return Inspect(name, "State.Running") == false; });
+  }
+
+  Study study_;
+  std::vector<std::string> names_;
+};
+
+TEST_F(DockerFrontTest, ARunFromItsStartToItsRemoval) {
+  const auto started =
+      RunJob("os-job-a",
+             "echo made > /workspace/out.txt; echo to-out; echo to-err >&2; "
+             "id -u; echo \"[$SECRET]\"; while [ ! -e /workspace/go ]; do :; done; "
+             "exit 3",
+             {{"SECRET", "sesame"}});
+  ASSERT_EQ(started.exit_code, 0) << started.errors;
+  const std::string id = started.output.substr(0, 64);
+  EXPECT_EQ(started.output.size(), 65u);
+  EXPECT_EQ(Inspect("os-job-a", "State.Running"), true);
+  EXPECT_EQ(Inspect("os-job-a", "ID"), id);
+  EXPECT_EQ(Inspect(id.substr(0, 12), "Name"), "/os-job-a");
+  const Json stats =
+      Json::parse(Docker({"stats", "--no-stream", "--no-trunc", "--format", "{{json .}}"}).output,
+                  nullptr, false);
+  EXPECT_EQ(stats.value("Name", ""), "os-job-a");
+  EXPECT_EQ(stats.value("Container", ""), id);
+  EXPECT_THAT(stats.value("MemUsage", ""), HasSubstr("/ 64MiB"));
+  WriteFile(volumes() + "/os-job-a/go", "");
+  ASSERT_TRUE(Ended("os-job-a"));
+
+  const Json state = Inspect("os-job-a", "State");
+  EXPECT_EQ(state.value("ExitCode", -1), 3);
+  EXPECT_EQ(state.value("OOMKilled", true), false);
+  for (const char* time : {"StartedAt", "FinishedAt"})
+    EXPECT_THAT(state.value(time, ""), ::testing::MatchesRegex("....-..-..T..:..:..\\..........Z"));
+  // Written by the action, owned on disk by whom --user names.
+  struct stat info {};
+  ASSERT_EQ(::stat((volumes() + "/os-job-a/out.txt").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 4321u);
+  EXPECT_EQ(info.st_gid, 4322u);
+
+  const auto logs = Docker({"container", "logs", "--timestamps", "--tail", "100000", "os-job-a"});
+  EXPECT_THAT(logs.output, ::testing::ContainsRegex("Z to-out\n"));
+  EXPECT_THAT(logs.errors, ::testing::ContainsRegex("Z to-err\n"));
+  EXPECT_THAT(logs.output, HasSubstr(" 1000\n"));  // not root, and not 4321, inside
+  EXPECT_THAT(logs.output, HasSubstr("[sesame]"));
+  EXPECT_THAT(Docker({"logs", "--tail", "1", "os-job-a"}).output, "[sesame]\n");
+  // The value reaches the action, and nothing that inspect or ls shows.
+  EXPECT_THAT(Docker({"inspect", "os-job-a"}).output, Not(HasSubstr("sesame")));
+  EXPECT_EQ(Inspect("os-job-a", "HostConfig.NanoCpus"), 1'000'000'000);
+  EXPECT_EQ(Inspect("os-job-a", "HostConfig.Memory"), 64 << 20);
+
+  EXPECT_EQ(Docker({"container", "rm", "--force", "os-job-a"}).exit_code, 0);
+  const auto gone = Docker({"container", "inspect", "--format", "{{json .}}", "os-job-a"});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.errors, HasSubstr("No such container"));
+  EXPECT_EQ(study_.Carrel({"audit", "verify", "os-job-a"}).exit_code, 0);
+}
+
+TEST_F(DockerFrontTest, KillIsAtOnceAndSaid) {
+  ASSERT_EQ(RunJob("os-job-k", "trap '' TERM; while :; do sleep 1; done").exit_code, 0);
+  EXPECT_EQ(RunJob("os-job-k", "true").exit_code, 125);  // the name is taken
+  const auto removed = Docker({"container", "rm", "os-job-k"});
+  EXPECT_EQ(removed.exit_code, 1);
+  EXPECT_THAT(removed.errors, HasSubstr("cannot remove a running container"));
+  EXPECT_EQ(Docker({"container", "kill", "os-job-k"}).exit_code, 0);
+  EXPECT_EQ(Inspect("os-job-k", "State.Running"), false);
+  EXPECT_EQ(Inspect("os-job-k", "State.ExitCode"), 137);
+  const auto again = Docker({"container", "kill", "os-job-k"});
+  EXPECT_EQ(again.exit_code, 1);
+  EXPECT_THAT(again.errors, HasSubstr("is not running"));
+}
+
+TEST_F(DockerFrontTest, MemoryLimitIsKnownForCertain) {
+  ASSERT_EQ(RunJob("os-job-m", "yes | head -c 200000000 | tail -c 190000000").exit_code, 0);
+  ASSERT_TRUE(Ended("os-job-m"));
+  EXPECT_EQ(Inspect("os-job-m", "State.OOMKilled"), true);
+}
+
+TEST_F(DockerFrontTest, AKilledSupervisorIsAnEndedContainer) {
+  ASSERT_EQ(RunJob("os-job-s", "while :; do sleep 1; done").exit_code, 0);
+  const pid_t supervisor = Inspect("os-job-s", "State.Pid").get<pid_t>();
+  ASSERT_GT(supervisor, 1);
+  ASSERT_EQ(::kill(supervisor, SIGKILL), 0);
+  ASSERT_TRUE(Ended("os-job-s"));
+  EXPECT_EQ(Inspect("os-job-s", "State.ExitCode"), 137);
+  EXPECT_EQ(RunJob("os-job-t", "true").exit_code, 0);  // and the next command finds nothing left
+  ASSERT_TRUE(Ended("os-job-t"));
+}
+
+TEST_F(DockerFrontTest, ListsByFilterAndFormat) {
+  ASSERT_EQ(RunJob("os-job-l", "true").exit_code, 0);
+  ASSERT_TRUE(Ended("os-job-l"));
+  EXPECT_EQ(Docker({"container", "ls", "--quiet"}).output, "");
+  EXPECT_EQ(
+      Docker({"container", "ls", "--all", "--filter", "label=action=act", "--format", "{{.Names}}"})
+          .output,
+      "os-job-l\n");
+  EXPECT_EQ(Docker({"container", "ls", "--all", "--filter", "name=other", "--quiet"}).output, "");
+  EXPECT_EQ(Docker({"ps", "--all", "--filter", "weather=fine"}).exit_code, 1);
+}
+
+TEST_F(DockerFrontTest, ForegroundPassesStreamsAndStatus) {
+  const auto result =
+      Docker({"run", "--rm", "--interactive", "python:v2", "sh", "-c", "cat; echo bad >&2; exit 9"},
+             {}, "typed\n");
+  EXPECT_EQ(result.exit_code, 9);
+  EXPECT_EQ(result.output, "typed\n");
+  EXPECT_EQ(result.errors, "bad\n");
+  EXPECT_EQ(Docker({"ps", "--all", "--quiet"}).output, "");
+}
+
+TEST_F(DockerFrontTest, WhatItDoesNotKnowItRefuses) {
+  std::filesystem::create_directory_symlink("/etc", volumes() + "/link");
+  const std::vector<std::vector<std::string>> refused = {
+      {"run", "--privileged", "python:v2", "true"},
+      {"run", "--network", "host", "python:v2", "true"},
+      {"run", "--mount", "type=bind,source=/etc,target=/x", "python:v2", "true"},
+      {"run", "--mount", "type=bind,source=" + volumes() + "/link,target=/x", "python:v2", "true"},
+      {"run", "--mount", "type=bind,source=" + volumes() + "/../x,target=/x", "python:v2", "true"},
+      {"run", "--memory", "100000G", "python:v2", "true"},
+      {"run", "absent:v9", "true"}};
+  for (const auto& arguments : refused) {
+    const auto result = Docker(arguments);
+    EXPECT_EQ(result.exit_code, 125) << ::testing::PrintToString(arguments);
+    EXPECT_NE(result.errors, "");
+  }
+  EXPECT_EQ(Docker({"ps", "--all", "--quiet"}).output, "");
+  EXPECT_EQ(Docker({"swarm", "init"}).exit_code, 1);
+  const auto image = Docker({"image", "inspect", "--format", "ok", "absent:v9"});
+  EXPECT_EQ(image.exit_code, 1);
+  EXPECT_THAT(image.errors, HasSubstr("No such image"));
+}
+
+TEST_F(DockerFrontTest, ImagesByEveryName) {
+  const std::string name = "python:v2";
+  EXPECT_EQ(Docker({"image", "inspect", "--format", "ok", name}).output, "ok\n");
+  const Json image = Json::parse(
+      Docker({"image", "inspect", "--format", "{{json .}}", name}).output, nullptr, false);
+  const std::string digest = image["RepoDigests"].at(0).get<std::string>();
+  EXPECT_EQ(Docker({"pull", "--quiet", digest}).exit_code, 0);
+  EXPECT_EQ(Docker({"image", "tag", digest, "registry.example/python:v2"}).exit_code, 0);
+  EXPECT_EQ(
+      Docker({"image", "inspect", "--format", "{{.Id}}", "registry.example/python:v2"}).output,
+      image.value("Id", "") + "\n");
+  EXPECT_EQ(Docker({"rmi", "-f", "registry.example/python:v2"}).exit_code, 0);
+  EXPECT_EQ(Docker({"image", "inspect", "--format", "ok", name}).exit_code, 0);
+  EXPECT_EQ(Docker({"pull", "--quiet", "elsewhere.example/none:v1"}).exit_code, 1);
+  EXPECT_EQ(Docker({"volume", "ls", "--quiet"}).output, "");
+}
+
+// A forged summary marker and terminal commands, as they reach the agent's own log.
+TEST_F(DockerFrontTest, LogLinesAreSafe) {
+  ASSERT_EQ(
+      RunJob("os-job-f", "printf '=============JOB SUMMARY=============\\n\\033[2Jx\\n'").exit_code,
+      0);
+  ASSERT_TRUE(Ended("os-job-f"));
+  const std::string logs = Docker({"logs", "os-job-f"}).output;
+  EXPECT_THAT(logs, Not(HasSubstr("=JOB SUMMARY=")));
+  EXPECT_EQ(logs.find('\033'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace carrel::testing_support
