@@ -84,7 +84,7 @@ Result<Container> ContainerStore::Create(ContainerConfig config) const {
 
 Result<Container> ContainerStore::Read(const std::string& id) const {
   Container container;
-  CARREL_ASSIGN(container.directory_, OpenBeneath(directory_.get(), id, O_PATH | O_DIRECTORY));
+  CARREL_ASSIGN(container.directory_, OpenBeneath(directory_.get(), id, O_RDONLY | O_DIRECTORY));
   CARREL_ASSIGN(const Json json, ReadJsonAt(container.directory(), "config.json"));
   CARREL_ASSIGN(container.config_, DecodeContainerConfig(json));
   return container;

@@ -116,7 +116,9 @@ TEST_F(DockerFrontTest, ARunFromItsStartToItsRemoval) {
   EXPECT_THAT(logs.errors, ::testing::ContainsRegex("Z to-err\n"));
   EXPECT_THAT(logs.output, HasSubstr(" 1000\n"));  // not root, and not 4321, inside
   EXPECT_THAT(logs.output, HasSubstr("[sesame]"));
-  EXPECT_THAT(Docker({"logs", "--tail", "1", "os-job-a"}).output, "[sesame]\n");
+  const auto tail = Docker({"logs", "--tail", "1", "os-job-a"});
+  const std::string last = tail.output + tail.errors;  // of the two streams either can be last
+  EXPECT_TRUE(last == "[sesame]\n" || last == "to-err\n") << last;
   // The value reaches the action, and nothing that inspect or ls shows.
   EXPECT_THAT(Docker({"inspect", "os-job-a"}).output, Not(HasSubstr("sesame")));
   EXPECT_EQ(Inspect("os-job-a", "HostConfig.NanoCpus"), 1'000'000'000);
