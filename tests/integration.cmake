@@ -10,6 +10,11 @@ foreach(source ${payloads})
     RUNTIME_OUTPUT_DIRECTORY ${payload_dir} POSITION_INDEPENDENT_CODE OFF)
 endforeach()
 
+# The agent's verbs with fault points that kill: a program for tests only.
+add_executable(carrel_faults ${CMAKE_CURRENT_SOURCE_DIR}/support/carrel_faults.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/support/fault_point.cc)
+target_link_libraries(carrel_faults PRIVATE carrel_agent)
+
 foreach(kind integration escape)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${kind}/*_test.cc)
   foreach(source ${sources})
@@ -21,6 +26,11 @@ foreach(kind integration escape)
       CARREL_PAYLOADS="${payload_dir}" CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
       CARREL_BUILD_DIR="${CMAKE_BINARY_DIR}")
     add_dependencies(${kind}_${name} carrel)
+    if(name STREQUAL "verbs_kill_test")
+      target_compile_definitions(${kind}_${name} PRIVATE
+        CARREL_FAULTS="$<TARGET_FILE:carrel_faults>")
+      add_dependencies(${kind}_${name} carrel_faults)
+    endif()
     gtest_discover_tests(${kind}_${name} TEST_PREFIX "${kind}." PROPERTIES LABELS ${kind}
       TIMEOUT 300 DISCOVERY_TIMEOUT 60)
   endforeach()

@@ -35,6 +35,7 @@ class BpfSource final : public EventSource {
   std::string name() const override { return "bpf"; }
   int poll_fd() const override { return epoll_.get(); }
   Result<void> Drain(AuditLog& log) override;
+  EventCounts counts() const override { return counts_; }
   Result<EventCounts> Finish(AuditLog& log) override;
 
  private:

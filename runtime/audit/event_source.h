@@ -34,6 +34,9 @@ class EventSource {
   /// and at least every 100 ms. An error is fatal: the action is killed.
   virtual Result<void> Drain(AuditLog& log) = 0;
 
+  /// What has been seen so far; for people who watch a job.
+  virtual EventCounts counts() const { return {}; }
+
   /// Called once, when the cgroup is empty: drains the rest and detaches.
   virtual Result<EventCounts> Finish(AuditLog& log) = 0;
 };

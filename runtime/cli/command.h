@@ -19,12 +19,21 @@ struct Command {
 };
 
 int AuditCommand(int argc, char** argv);
+<<<<<<< HEAD
 int DockerCommand(int argc, char** argv);
+=======
+int CleanupCommand(int argc, char** argv);
+>>>>>>> 70c5e6b (Agent: the six verbs over a job's directory, with a supervisor for each phase)
 int DoctorCommand(int argc, char** argv);
 int ExecCommand(int argc, char** argv);
+int ExecuteCommand(int argc, char** argv);
+int FinalizeCommand(int argc, char** argv);
 int ImageCommand(int argc, char** argv);
 int PolicyCommand(int argc, char** argv);
+int PrepareCommand(int argc, char** argv);
 int RunCommand(int argc, char** argv);
+int StatusCommand(int argc, char** argv);
+int TerminateCommand(int argc, char** argv);
 
 /// Where carrel keeps everything of its own, when nothing else is said.
 inline constexpr const char* kDefaultState = "/var/lib/carrel";

@@ -16,6 +16,12 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "run a job from its definition to its results", &RunCommand},
     {"exec", "run one command in the same sandbox", &ExecCommand},
+    {"prepare", "the job agent's: make a job ready", &PrepareCommand},
+    {"execute", "the job agent's: start its action", &ExecuteCommand},
+    {"status", "the job agent's: say its state", &StatusCommand},
+    {"finalize", "the job agent's: outputs by level, and records", &FinalizeCommand},
+    {"terminate", "the job agent's: end its action now", &TerminateCommand},
+    {"cleanup", "the job agent's: remove what is left of it", &CleanupCommand},
     {"image", "build, import, list, verify and remove images", &ImageCommand},
     {"policy", "check, explain and compare the policy", &PolicyCommand},
     {"audit", "read the audit logs", &AuditCommand},
@@ -28,7 +34,7 @@ void PrintUsage(FILE* out) {
           "carrel %s: runs analysis code next to patient records\n\nusage: carrel COMMAND ...\n\n",
           CARREL_VERSION);
   for (const Command& command : kCommands)
-    fprintf(out, "  %-8s %s\n", command.name, command.summary);
+    fprintf(out, "  %-9s %s\n", command.name, command.summary);
   fprintf(out, "\n`carrel COMMAND --help` lists a command's options.\n");
 }
 

@@ -23,6 +23,8 @@ namespace carrel {
 struct JobContext {
   /// Human progress: step 1 to 12 and what it does.
   std::function<void(int step, const std::string& what)> progress = [](int, const std::string&) {};
+  /// Called every second while the action runs.
+  std::function<void(const EventCounts&)> every_second = [](const EventCounts&) {};
 
   Json definition;
   JobRecords records;

@@ -39,7 +39,8 @@ SandboxStreams LogStreams(JobContext& job) {
     streams.outputs.push_back({.sink = [&job, stream](std::string_view data) {
       return job.action_log->Write(stream, data, NowNs());
     }});
-  streams.every_second = [&job, begin = MonotonicNs()] {
+  streams.every_second = [&job, begin = MonotonicNs()](const EventCounts& counts) {
+    job.every_second(counts);
     job.progress(10, "run " + job.job().action + ", " +
                          std::to_string((MonotonicNs() - begin) / 1'000'000'000) + " s");
   };

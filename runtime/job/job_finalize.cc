@@ -64,6 +64,7 @@ Result<Collection> Collect(JobContext& job) {
 
 PublicOutcome OutcomeOf(const JobRecords& records) {
   const ActionEnd& end = records.run.end;
+  if (!records.error.empty() && !end.cancelled) return PublicOutcome::kFault;
   if (end.cancelled || end.timed_out || records.oom_killed()) return PublicOutcome::kKilled;
   return records.succeeded() ? PublicOutcome::kSucceeded : PublicOutcome::kFailed;
 }
@@ -92,6 +93,28 @@ PublicJob MakePublicJob(const JobRecords& records, PublicOutcome outcome) {
   return job;
 }
 
+// A log that is sealed already is that of a finalize which was killed later on: the public record
+// may be there or not.
+Result<void> SealAndPublish(JobContext& job) {
+  JobRecords& records = job.records;
+  const bool sealed_before = job.log == nullptr;
+  if (!sealed_before) {
+    CARREL_TRY(job.log->Append("end", EndRecord(records)));
+    CARREL_ASSIGN(records.seal, job.log->Finish(records.run.counts));
+    job.log.reset();
+  }
+  FaultPoint("sealed");
+  bool published = false;
+  if (sealed_before) {
+    auto log = ReadPublicLog(job.host().state, job.host().state + "/public");
+    published = log && FindPublicRecord(*log, records.audit_id).has_value();
+  }
+  if (!published)
+    CARREL_TRY(AppendPublicRecord(job.host().state, MakePublicJob(records, OutcomeOf(records))));
+  FaultPoint("published");
+  return {};
+}
+
 }  // namespace
 
 Result<void> CollectJob(JobContext& job) {
@@ -113,6 +136,7 @@ Result<void> CollectJob(JobContext& job) {
       records.run.end.cancelled = true;
   }
   records.message = DescribeOutcome(records);
+  if (job.log == nullptr) return {};  // sealed, by a finalize that did not come to its end
   return job.log->Append("outputs", OutputsRecord(records.collection));
 }
 
@@ -120,12 +144,7 @@ Result<void> RecordJob(JobContext& job) {
   job.Step(12, "write the records");
   job.room.clear();
   JobRecords& records = job.records;
-  CARREL_TRY(job.log->Append("end", EndRecord(records)));
-  CARREL_ASSIGN(records.seal, job.log->Finish(records.run.counts));
-  job.log.reset();
-  FaultPoint("sealed");
-  CARREL_TRY(AppendPublicRecord(job.host().state, MakePublicJob(records, OutcomeOf(records))));
-  FaultPoint("published");
+  CARREL_TRY(SealAndPublish(job));
   CARREL_TRY(job.action_log->WriteSummary(SummaryLines(records), NowNs()));
   return WriteRecords(records, job.action_log->fd());
 }

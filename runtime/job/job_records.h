@@ -34,8 +34,10 @@ struct JobRecords {
   std::string audit_id;
   std::string tree_id;
   SandboxResult run;
-  OrderedJson container;  ///< as `docker container inspect` shows it; redacted
-  std::string error;      ///< of carrel, when the job is finalized without a run; else empty
+  OrderedJson container;         ///< as `docker container inspect` shows it; redacted
+  int64_t action_log_bytes = 0;  ///< at the action's end, when it is known
+  bool action_log_known = false;
+  std::string error;  ///< of carrel, when the job is finalized without a run; else empty
   JobPlaces places;
   Collection collection;
   JobMessage message;

@@ -48,7 +48,6 @@ Result<ActionStreams> ConnectStreams(const LaunchPlan& plan, SandboxStreams& str
     request.input_source = streams.input_source;
   }
   request.outputs = std::move(streams.outputs);
-  request.every_second = std::move(streams.every_second);
   request.signals_cancel = streams.signals_cancel;
   return action;
 }
@@ -167,6 +166,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   // time of its own, and is there before the action.
   CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id()));
   request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
+  if (streams.every_second) request.every_second = [&] { streams.every_second(source->counts()); };
   CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, SeccompProfile(plan)));
   lowered->SetFilter(filter);
   result.seccomp_digest = filter.profile_digest;

@@ -126,6 +126,8 @@ class SupervisorLoop {
       for (OutputStream& output : request_.outputs) output.source.reset();
     } else if (!request_.signals_cancel) {
       Signal(number);
+    } else if (number == SIGUSR1) {
+      Signal(SIGKILL);  // an operator's kill is no cancellation
     } else if (end_.cancelled) {
       Signal(SIGKILL);  // asked twice
     } else {

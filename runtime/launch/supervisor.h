@@ -32,7 +32,8 @@ struct SuperviseRequest {
   UniqueFd input_target;  ///< our end of the action's standard input
   std::vector<Service> services;
   std::function<void()> every_second;  ///< progress; may be empty
-  bool signals_cancel = false;  ///< TERM and INT end the action; otherwise they're forwarded to it
+  /// TERM and INT end the action as cancelled, USR1 kills it; otherwise they're forwarded to it.
+  bool signals_cancel = false;
 };
 
 /// How it ended.

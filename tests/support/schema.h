@@ -17,9 +17,9 @@ namespace carrel::testing_support {
 
 class JsonSchema {
  public:
-  /// Reads policies/schemas/NAME of the source tree.
-  explicit JsonSchema(const std::string& name) {
-    auto document = ReadJsonFile(std::string(CARREL_SOURCE_DIR) + "/policies/schemas/" + name);
+  /// Reads NAME of a folder of the source tree.
+  explicit JsonSchema(const std::string& name, const std::string& folder = "/policies/schemas/") {
+    auto document = ReadJsonFile(CARREL_SOURCE_DIR + folder + name);
     if (!document) throw std::runtime_error(document.error().ToString());
     valijson::SchemaParser parser;
     parser.populateSchema(valijson::adapters::NlohmannJsonAdapter(*document), schema_);
