@@ -76,12 +76,14 @@ Result<void> Execute(JobContext& context, const JobDir& dir, const Ready& ready)
   context.progress = [&ready](int step, const std::string&) {
     if (step == 10) ready();
   };
-  context.every_second = [&live](const EventCounts& counts) {
-    char text[96];
+  context.every_second = [&live, before = uint64_t{0}](const EventCounts& counts) mutable {
+    char text[128];
     const int size =
-        snprintf(text, sizeof text, "%20lld %20llu %20llu\n", static_cast<long long>(NowNs()),
-                 static_cast<unsigned long long>(counts.events),
-                 static_cast<unsigned long long>(counts.denied));
+        snprintf(text, sizeof text, "%20lld %20llu %20llu %20llu\n",
+                 static_cast<long long>(NowNs()), static_cast<unsigned long long>(counts.events),
+                 static_cast<unsigned long long>(counts.denied),
+                 static_cast<unsigned long long>(counts.events - before));
+    before = counts.events;
     (void)!::pwrite(live.get(), text, static_cast<size_t>(size), 0);
   };
   CARREL_TRY(ExecuteJob(context));
@@ -144,8 +146,8 @@ Result<void> OpenActionLog(JobContext& context) {
 
 Result<JobOutcome> Finalize(JobContext& context, const JobStep& before,
                             const FinalizeOptions& options) {
-  if (before.record.is_null()) {  // never prepared
-    CARREL_TRY(DecideJob(context));
+  if (context.records.audit_id.empty()) {  // never prepared, or not so far that it was decided
+    if (before.state != JobState::kError) CARREL_TRY(DecideJob(context));
     CARREL_TRY(BeginRun(context));
     CARREL_TRY(OpenJobLog(context));
   } else {
@@ -248,6 +250,7 @@ Result<void> CloseLog(const HostConfig& host, const JobStep& step, const std::st
   if (step.record.is_null() || step.state == JobState::kFinalized) return {};
   JobRecords records;
   CARREL_TRY(FromStepRecord(step.record, records));
+  if (records.audit_id.empty()) return {};
   CARREL_ASSIGN(ResumedLog resumed, AuditLog::Resume(host.state, records.audit_id));
   if (!resumed.log) return {};
   if (step.state == JobState::kExecuting) resumed.counts.lost += 1;

@@ -29,9 +29,13 @@ int ExecCommand(int argc, char** argv);
 int ExecuteCommand(int argc, char** argv);
 int FinalizeCommand(int argc, char** argv);
 int ImageCommand(int argc, char** argv);
+int KillCommand(int argc, char** argv);
+int ListCommand(int argc, char** argv);
+int LogsCommand(int argc, char** argv);
 int PolicyCommand(int argc, char** argv);
 int PrepareCommand(int argc, char** argv);
 int RunCommand(int argc, char** argv);
+int StatsCommand(int argc, char** argv);
 int StatusCommand(int argc, char** argv);
 int TerminateCommand(int argc, char** argv);
 

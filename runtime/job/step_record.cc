@@ -39,6 +39,13 @@ void ReadRun(const Json& in, SandboxResult& run) {
   in.at("ended_ns").get_to(run.ended_ns);
 }
 
+// Also of a job that was not decided: all are 0.
+Json LimitsJson(const Limits& limits) {
+  Json json = Json::object();
+  for (const LimitMember& member : LimitMembers()) json[member.name] = limits.*member.member;
+  return json;
+}
+
 Json ToJson(const Decision& decision, const OrderedJson& whole) {
   Json database = nullptr;
   if (decision.database)
@@ -51,14 +58,14 @@ Json ToJson(const Decision& decision, const OrderedJson& whole) {
           {"ehrql_permissions", decision.ehrql_permissions},
           {"policy_digest", decision.policy_digest},
           {"database", database},
-          {"limits", Json::parse(carrel::ToJson(decision.limits).dump())},
+          {"limits", LimitsJson(decision.limits)},
           {"max_csv_rows", decision.level4.max_csv_rows},
           {"max_file_bytes", decision.level4.max_file_bytes},
           {"file_types", decision.level4.file_types},
           {"whole", whole.dump()}};
 }
 
-Result<void> ReadDecision(const Json& in, JobRecords& records) {
+void ReadDecision(const Json& in, JobRecords& records) {
   Decision& decision = records.decision;
   in.at("allowed").get_to(decision.allowed);
   in.at("tool").get_to(decision.tool);
@@ -76,10 +83,9 @@ Result<void> ReadDecision(const Json& in, JobRecords& records) {
     database.at("kind").get_to(grant.kind);
     decision.database = std::move(grant);
   }
-  CARREL_ASSIGN(const PartialLimits limits, DecodeLimits(in.at("limits"), "/limits"));
-  ApplyLimits(limits, decision.limits);
+  for (const LimitMember& member : LimitMembers())
+    in.at("limits").at(member.name).get_to(decision.limits.*member.member);
   records.decision_json = OrderedJson::parse(in.at("whole").get<std::string>());
-  return {};
 }
 
 }  // namespace
@@ -112,7 +118,8 @@ Result<void> FromStepRecord(const Json& value, JobRecords& records) try {
     records.action_log_known = true;
   }
   records.container = OrderedJson::parse(value.at("container").get<std::string>());
-  return ReadDecision(value.at("decision"), records);
+  ReadDecision(value.at("decision"), records);
+  return {};
 } catch (const Json::exception& error) {
   return Fault("the job's step record", error.what(), "Clean the job up and give it again");
 }

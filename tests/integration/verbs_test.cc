@@ -290,5 +290,70 @@ TEST(Verbs, FinalizeOfTwoJobsOfOneWorkspaceLosesNoEntry) {
   EXPECT_EQ(study.Manifest()["outputs"].size(), 6u) << study.Manifest().dump(2);
 }
 
+Json Asked(Study& study, std::vector<std::string> args, const char* schema) {
+  args.insert(args.end(), {"--config", study.config_path()});
+  auto run = RunCarrel(args);
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  const Json json = Json::parse(run.output, nullptr, false);
+  EXPECT_EQ(JsonSchema(schema, "/runtime/agent/schemas/").Problems(json), "") << run.output;
+  return json;
+}
+
+TEST(Verbs, ListLogsStatsAndKill) {
+  Study study;
+  Agent agent(study);
+  Json job = study.Job("echo started; while true; do cat code.txt > /dev/null; done");
+  agent.Call("prepare", job);
+  agent.Settle(job);
+  EXPECT_EQ(Asked(study, {"stats"}, "stats.schema.json")["jobs"], Json::array());
+  agent.Call("execute", job);
+  ASSERT_TRUE(WaitFor([&] { return Started(study, job); }));
+  const Json list = Asked(study, {"list"}, "list.schema.json")["jobs"];
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0]["id"], "job1");
+  EXPECT_EQ(list[0]["state"], "executing");
+  EXPECT_EQ(list[0]["action"], "act");
+  Json stats;
+  EXPECT_TRUE(WaitFor([&] {
+    stats = Asked(study, {"stats"}, "stats.schema.json")["jobs"];
+    return stats.size() == 1 && stats[0]["syscalls_per_second"].get<int64_t>() > 0;
+  })) << stats.dump(2);
+  EXPECT_GT(stats[0]["memory_bytes"].get<int64_t>(), 0);
+  EXPECT_GT(stats[0]["tasks"].get<int64_t>(), 0);
+
+  // Follows until the action's end, which is a kill here.
+  SubprocessResult followed;
+  std::thread follower([&] {
+    followed = RunCarrel({"logs", "--follow", "job1", "--config", study.config_path()});
+  });
+  EXPECT_EQ(Asked(study, {"kill", "job1"}, "answer.schema.json")["state"], "executed");
+  follower.join();
+  EXPECT_EQ(followed.exit_code, 0) << followed.errors;
+  EXPECT_THAT(followed.output, HasSubstr("started"));
+  VerbRun killed = agent.Call("status", job);
+  EXPECT_EQ(killed.results()["exit_code"], 137);
+  EXPECT_EQ(killed.results()["cancelled"], false);
+  agent.Call("finalize", job);
+  VerbRun finalized = agent.Settle(job);
+  EXPECT_THAT(finalized.results()["status_message"].dump(), HasSubstr("administrator"));
+  agent.Call("cleanup", job);
+
+  Json lines = study.Job("for i in 1 2 3; do echo line $i; done", Json::object());
+  agent.Drive(lines);
+  agent.Call("cleanup", lines);
+  auto log = RunCarrel({"logs", "job2", "--config", study.config_path()});
+  EXPECT_EQ(log.exit_code, 0) << log.errors;
+  const size_t count = LinesWith(log.output, "").size();
+  auto tail = RunCarrel({"logs", "--tail", "2", "job2", "--config", study.config_path()});
+  EXPECT_EQ(LinesWith(tail.output, "").size(), 2u) << tail.output;
+  EXPECT_TRUE(log.output.ends_with(tail.output));
+  auto most = RunCarrel(
+      {"logs", "--tail", std::to_string(count + 5), "job2", "--config", study.config_path()});
+  EXPECT_EQ(most.output, log.output);
+  EXPECT_EQ(RunCarrel({"logs", "job9", "--config", study.config_path()}).exit_code, 2);
+  EXPECT_EQ(RunCarrel({"logs", "../job2", "--config", study.config_path()}).exit_code, 2);
+  EXPECT_EQ(Asked(study, {"list"}, "list.schema.json")["jobs"], Json::array());
+}
+
 }  // namespace
 }  // namespace carrel::testing_support

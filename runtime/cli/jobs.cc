@@ -1,0 +1,99 @@
+// What operators ask of the agent's jobs: list, logs, stats, kill.
+#include <signal.h>
+#include <unistd.h>
+
+#include "agent/inspect.h"
+#include "agent/verbs.h"
+#include "base/fs.h"
+#include "cli/command.h"
+
+namespace carrel {
+namespace {
+
+struct JobsOptions {
+  std::string config;
+  std::string state;
+};
+
+void AddCommon(CLI::App& app, JobsOptions& options) {
+  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
+  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+}
+
+int PrintJson(const Result<OrderedJson>& json) {
+  if (!json) return PrintError(json.error());
+  printf("%s\n", json->dump(2, ' ', true, OrderedJson::error_handler_t::replace).c_str());
+  return 0;
+}
+
+// A job is named by its id, or by the file of its definition.
+Result<std::string> IdOf(const std::string& name) {
+  if (!name.ends_with(".json")) return name;
+  CARREL_ASSIGN(const Json definition, ReadJsonFile(name, 4u << 20));
+  CARREL_ASSIGN(const JobDefinition job, DecodeJobDefinition(definition));
+  return job.id;
+}
+
+int Answer(const Result<VerbAnswer>& answer) {
+  if (!answer) return PrintError(answer.error());
+  return PrintJson(answer->ToJson());
+}
+
+}  // namespace
+
+int ListCommand(int argc, char** argv) {
+  CLI::App app("Lists the jobs that the agent has given and not cleaned up.", "carrel list");
+  JobsOptions options;
+  AddCommon(app, options);
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto host = LoadHostConfig(options.config, options.state);
+  return host ? PrintJson(ListJobs(*host)) : PrintError(host.error());
+}
+
+int StatsCommand(int argc, char** argv) {
+  CLI::App app("Says what running actions use.", "carrel stats");
+  JobsOptions options;
+  AddCommon(app, options);
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto host = LoadHostConfig(options.config, options.state);
+  return host ? PrintJson(JobStats(*host)) : PrintError(host.error());
+}
+
+int LogsCommand(int argc, char** argv) {
+  CLI::App app("Prints the log of a job's action.", "carrel logs");
+  JobsOptions options;
+  LogOptions log;
+  std::string job;
+  AddCommon(app, options);
+  app.add_option("job", job, "id of the job, or its definition (a file X.json)")->required();
+  app.add_flag("--follow,-f", log.follow, "go on until the action has ended");
+  app.add_option("--tail", log.tail, "only the last N lines")->check(CLI::NonNegativeNumber);
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  ::signal(SIGPIPE, SIG_DFL);
+  auto host = LoadHostConfig(options.config, options.state);
+  if (!host) return PrintError(host.error());
+  auto id = IdOf(job);
+  if (!id) return PrintError(id.error());
+  auto read = ReadJobLog(*host, *id, log,
+                         [](std::string_view text) { return WriteAll(STDOUT_FILENO, text); });
+  return read ? 0 : PrintError(read.error());
+}
+
+int KillCommand(int argc, char** argv) {
+  CLI::App app("Kills a job's action. To cancel a job, terminate it.", "carrel kill");
+  JobsOptions options;
+  std::string job;
+  AddCommon(app, options);
+  app.add_option("job", job, "id of the job, or its definition (a file X.json)")->required();
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto host = LoadHostConfig(options.config, options.state);
+  if (!host) return PrintError(host.error());
+  auto id = IdOf(job);
+  return id ? Answer(KillVerb(*host, *id)) : PrintError(id.error());
+}
+
+}  // namespace carrel
