@@ -1,4 +1,4 @@
-// What operators ask of the agent's jobs: list, logs, stats, kill.
+// What operators and the agent ask beside the verbs: list, logs, stats, kill, dbtask.
 #include <signal.h>
 #include <unistd.h>
 
@@ -6,6 +6,7 @@
 #include "agent/verbs.h"
 #include "base/fs.h"
 #include "cli/command.h"
+#include "job/database_task.h"
 
 namespace carrel {
 namespace {
@@ -94,6 +95,23 @@ int KillCommand(int argc, char** argv) {
   if (!host) return PrintError(host.error());
   auto id = IdOf(job);
   return id ? Answer(KillVerb(*host, *id)) : PrintError(id.error());
+}
+
+int DbtaskCommand(int argc, char** argv) {
+  CLI::App app("Runs a short database command and prints its restricted output.", "carrel dbtask");
+  RunJobOptions options;
+  app.add_option("job", options.definition, "job definition (JSON file)")->required();
+  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
+  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  int status = 0;
+  if (!ParseOptions(app, argc, argv, &status)) return status;
+  auto outcome = RunDatabaseTask(options);
+  if (!outcome) {
+    (void)PrintJson(AnswerOf(outcome.error()).ToJson());
+    return PrintError(outcome.error());
+  }
+  (void)PrintJson(outcome->result);
+  return outcome->succeeded ? 0 : 1;
 }
 
 }  // namespace carrel

@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"logs", "print the log of a job's action", &LogsCommand},
     {"stats", "say what running actions use", &StatsCommand},
     {"kill", "kill a job's action", &KillCommand},
+    {"dbtask", "run a short database command", &DbtaskCommand},
     {"image", "build, import, list, verify and remove images", &ImageCommand},
     {"policy", "check, explain and compare the policy", &PolicyCommand},
     {"audit", "read the audit logs", &AuditCommand},

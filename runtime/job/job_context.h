@@ -67,6 +67,8 @@ Result<void> DecodeJob(JobContext& job, const std::string& definition_path);  //
 Result<void> DecideJob(JobContext& job);                                      ///< 2
 /// Before the first mount: signals cancel from here on, BPF programs, mounts and id of this run.
 Result<void> BeginRun(JobContext& job);
+/// The same, for a job whose own directory ends with this process.
+Result<void> BeginRunInItsDirectory(JobContext& job);
 Result<void> OpenJobLog(JobContext& job);    ///< 3: with the decision as its first record
 Result<void> ResolveImage(JobContext& job);  ///< 4
 Result<void> CheckOut(JobContext& job);      ///< 5: code and inputs
@@ -83,6 +85,8 @@ SandboxResult CancelledBeforeStart();
 // job_finalize.cc
 Result<void> CollectJob(JobContext& job);  ///< 11
 Result<void> RecordJob(JobContext& job);   ///< 12
+/// Of step 12: the log's last record and seal, and the public record.
+Result<void> SealAndPublish(JobContext& job);
 /// The job did not come to a result: the log says why, is sealed, and the public record says so.
 void CloseAfter(JobContext& job, const Error& error);
 

@@ -93,28 +93,6 @@ PublicJob MakePublicJob(const JobRecords& records, PublicOutcome outcome) {
   return job;
 }
 
-// A log that is sealed already is that of a finalize which was killed later on: the public record
-// may be there or not.
-Result<void> SealAndPublish(JobContext& job) {
-  JobRecords& records = job.records;
-  const bool sealed_before = job.log == nullptr;
-  if (!sealed_before) {
-    CARREL_TRY(job.log->Append("end", EndRecord(records)));
-    CARREL_ASSIGN(records.seal, job.log->Finish(records.run.counts));
-    job.log.reset();
-  }
-  FaultPoint("sealed");
-  bool published = false;
-  if (sealed_before) {
-    auto log = ReadPublicLog(job.host().state, job.host().state + "/public");
-    published = log && FindPublicRecord(*log, records.audit_id).has_value();
-  }
-  if (!published)
-    CARREL_TRY(AppendPublicRecord(job.host().state, MakePublicJob(records, OutcomeOf(records))));
-  FaultPoint("published");
-  return {};
-}
-
 }  // namespace
 
 Result<void> CollectJob(JobContext& job) {
@@ -138,6 +116,28 @@ Result<void> CollectJob(JobContext& job) {
   records.message = DescribeOutcome(records);
   if (job.log == nullptr) return {};  // sealed, by a finalize that did not come to its end
   return job.log->Append("outputs", OutputsRecord(records.collection));
+}
+
+// A log that is sealed already is that of a finalize which was killed later on: the public record
+// may be there or not.
+Result<void> SealAndPublish(JobContext& job) {
+  JobRecords& records = job.records;
+  const bool sealed_before = job.log == nullptr;
+  if (!sealed_before) {
+    CARREL_TRY(job.log->Append("end", EndRecord(records)));
+    CARREL_ASSIGN(records.seal, job.log->Finish(records.run.counts));
+    job.log.reset();
+  }
+  FaultPoint("sealed");
+  bool published = false;
+  if (sealed_before) {
+    auto log = ReadPublicLog(job.host().state, job.host().state + "/public");
+    published = log && FindPublicRecord(*log, records.audit_id).has_value();
+  }
+  if (!published)
+    CARREL_TRY(AppendPublicRecord(job.host().state, MakePublicJob(records, OutcomeOf(records))));
+  FaultPoint("published");
+  return {};
 }
 
 Result<void> RecordJob(JobContext& job) {

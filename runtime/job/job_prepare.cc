@@ -61,6 +61,13 @@ Result<void> BeginRun(JobContext& job) {
   return {};
 }
 
+Result<void> BeginRunInItsDirectory(JobContext& job) {
+  CARREL_TRY(BeginRun(job));
+  job.place = job.run->directory.path();
+  CARREL_ASSIGN(job.place_dir, OpenBeneath(job.run->directory.fd(), ".", O_RDONLY | O_DIRECTORY));
+  return {};
+}
+
 // A refusal is a result too: the log exists before the decision is looked at.
 Result<void> OpenJobLog(JobContext& job) {
   job.Step(3, "open the audit log");

@@ -1,8 +1,5 @@
 #include "job/job_runner.h"
 
-#include <fcntl.h>
-
-#include "base/fs.h"
 #include "base/interrupt.h"
 #include "job/job_context.h"
 #include "policy/decide.h"
@@ -35,9 +32,7 @@ Result<JobOutcome> Run(JobContext& job, const RunJobOptions& options) {
   CARREL_TRY(DecodeJob(job, options.definition));
   CARREL_TRY(DecideJob(job));
   if (options.dry_run) return DryRun(job);
-  CARREL_TRY(BeginRun(job));
-  job.place = job.run->directory.path();
-  CARREL_ASSIGN(job.place_dir, OpenBeneath(job.run->directory.fd(), ".", O_RDONLY | O_DIRECTORY));
+  CARREL_TRY(BeginRunInItsDirectory(job));
   CARREL_TRY(OpenJobLog(job));
   auto done = RunDecided(job);
   if (done) return done;

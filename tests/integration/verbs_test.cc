@@ -355,5 +355,38 @@ TEST(Verbs, ListLogsStatsAndKill) {
   EXPECT_EQ(Asked(study, {"list"}, "list.schema.json")["jobs"], Json::array());
 }
 
+TEST(Verbs, ADatabaseTaskSaysOneWord) {
+  Study study;
+  const std::string database = study.path() + "/records.sqlite";
+  WriteFile(database, "rows");
+  std::filesystem::permissions(database, std::filesystem::perms(0644));
+  study.config()["databases"] = {{"default", {{"kind", "sqlite"}, {"path", database}}}};
+  study.WriteConfig();
+  auto task = [&](const std::string& script, bool access = true) {
+    Json job = study.Job(script, Json::object());
+    job["image"] = "dbprobe:v1";
+    job["allow_database_access"] = access;
+    const std::string path = study.path() + "/task.json";
+    WriteFile(path, job.dump());
+    return RunCarrel({"dbtask", path, "--config", study.config_path()});
+  };
+  auto said = task("cat /database/default.sqlite >&2; echo; echo db-maintenance");
+  EXPECT_EQ(said.exit_code, 0) << said.errors;
+  Json answer = Json::parse(said.output, nullptr, false);
+  EXPECT_EQ(answer["results"]["output"], "db-maintenance") << said.output;
+  EXPECT_THAT(said.output, Not(HasSubstr("rows")));
+  EXPECT_EQ(study.Carrel({"audit", "verify", "job1"}).exit_code, 0);
+  for (const char* script :
+       {"echo a b", "head -c 100 /dev/zero | tr '\\0' x", "printf 'a\\033[1m'"}) {
+    SCOPED_TRACE(script);
+    auto withheld = task(script);
+    EXPECT_EQ(withheld.exit_code, 0) << withheld.errors;
+    EXPECT_TRUE(Json::parse(withheld.output)["results"]["output"].is_null()) << withheld.output;
+  }
+  EXPECT_EQ(task("exit 4").exit_code, 1);
+  EXPECT_EQ(task("true", false).exit_code, 2);
+  EXPECT_THAT(SettledLeftovers(study), IsEmpty());
+}
+
 }  // namespace
 }  // namespace carrel::testing_support
