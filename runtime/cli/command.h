@@ -19,12 +19,9 @@ struct Command {
 };
 
 int AuditCommand(int argc, char** argv);
-<<<<<<< HEAD
 int CleanupCommand(int argc, char** argv);
 int DockerCommand(int argc, char** argv);
-=======
 int DbtaskCommand(int argc, char** argv);
->>>>>>> cc5146d (dbtask: a short database command that says one word)
 int DoctorCommand(int argc, char** argv);
 int ExecCommand(int argc, char** argv);
 int ExecuteCommand(int argc, char** argv);
