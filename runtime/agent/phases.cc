@@ -48,8 +48,13 @@ Result<void> WriteError(JobContext& context, const JobDir& dir, const Error& err
   return dir.WriteStep(JobState::kError, AnswerOf(error).results, ToStepRecord(context.records));
 }
 
-Result<void> Prepare(JobContext& context) {
+Result<void> Prepare(JobContext& context, const JobDir& dir) {
   CARREL_TRY(DecideJob(context));
+  // The log's name is known before there is a log: whoever finds this preparation dead can close
+  // it.
+  CARREL_ASSIGN(context.records.audit_id, FreeAuditId(context.host().state, context.job().id));
+  CARREL_TRY(
+      dir.WriteStep(JobState::kPreparing, OrderedJson::object(), ToStepRecord(context.records)));
   CARREL_TRY(OpenJobLog(context));
   CARREL_TRY(PrepareJob(context));
   return context.log->Sync();
@@ -187,7 +192,7 @@ Result<void> PreparePhase(const VerbJob& job, const JobDir& dir, const Ready& /*
     return Enter(context, job, dir, Json());
   };
   auto prepared = begin();
-  if (prepared) prepared = Prepare(context);
+  if (prepared) prepared = Prepare(context, dir);
   FaultPoint("prepared");
   if (prepared) {
     context.records.container = OrderedJson::object();
@@ -251,7 +256,9 @@ Result<void> CloseLog(const HostConfig& host, const JobStep& step, const std::st
   JobRecords records;
   CARREL_TRY(FromStepRecord(step.record, records));
   if (records.audit_id.empty()) return {};
-  CARREL_ASSIGN(ResumedLog resumed, AuditLog::Resume(host.state, records.audit_id));
+  auto found = AuditLog::Resume(host.state, records.audit_id);
+  if (!found && found.error().kind == ErrorKind::kBadInput) return {};  // it was never begun
+  CARREL_ASSIGN(ResumedLog resumed, std::move(found));
   if (!resumed.log) return {};
   if (step.state == JobState::kExecuting) resumed.counts.lost += 1;
   CARREL_TRY(resumed.log->Append("end", {{"error", reason}, {"refused", false}}));

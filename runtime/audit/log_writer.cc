@@ -208,13 +208,17 @@ Result<ResumedLog> AuditLog::Resume(const std::string& state_dir, const std::str
     resumed.seal = AuditSeal{reader.seal().head, path, resumed.counts, reader.offset()};
     return resumed;
   }
-  if (reader.end() == LogEnd::kAltered || reader.job() != job_id)
+  const bool begun = reader.blocks() > 0;  // else its writer died over the first block
+  if (reader.end() == LogEnd::kAltered || (begun && reader.job() != job_id))
     return Refused(path, "the audit log was altered: " + reader.why());
   CARREL_ASSIGN(UniqueFd fd, OpenPath(path, O_WRONLY | O_APPEND | O_NOFOLLOW));
   if (::ftruncate(fd.get(), static_cast<off_t>(reader.offset())) != 0)
     return SysFault(path, "ftruncate");
   auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(fd));
-  log->ContinueAfter(reader);
+  if (begun)
+    log->ContinueAfter(reader);
+  else
+    CARREL_TRY(log->Start());
   if (reader.end() == LogEnd::kTruncated)
     CARREL_TRY(log->Append("interrupted", {{"cut_off", reader.why()}}));
   resumed.log = std::move(log);

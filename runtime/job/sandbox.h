@@ -48,13 +48,9 @@ Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& fa
 struct SandboxStreams {
   std::vector<OutputStream> outputs;  ///< sources are made here: [0] stdout, [1] stderr
   int input_source = -1;
-<<<<<<< HEAD
   std::function<void(const Cgroup&)> started;  ///< the action runs from now on; may be empty
-  std::function<void()> every_second;
-=======
   /// Called every second with what the audit source has counted so far.
   std::function<void(const EventCounts&)> every_second;
->>>>>>> 70c5e6b (Agent: the six verbs over a job's directory, with a supervisor for each phase)
   bool signals_cancel = false;
   /// Told of steps 7 (filter), 8 (cgroup, audit source), 9 (clone) and 10 (supervise) as they
   /// begin.
