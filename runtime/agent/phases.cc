@@ -149,22 +149,28 @@ Result<void> OpenActionLog(JobContext& context) {
   return {};
 }
 
+// False when the job has no log yet: it was never prepared, or not so far.
+Result<bool> ResumeLost(JobContext& context, const JobStep& before) {
+  if (context.records.audit_id.empty()) return false;
+  auto resumed = Resume(context);
+  if (!resumed && resumed.error().kind == ErrorKind::kBadInput) {
+    context.records.audit_id.clear();
+    return false;
+  }
+  if (!resumed) return std::move(resumed).error();
+  if (before.state != JobState::kExecuting) return true;
+  context.records.run.counts = resumed->counts;
+  // What was in the ring when the supervisor died is gone.
+  if (!resumed->seal) context.records.run.counts.lost += 1;
+  return true;
+}
+
 Result<JobOutcome> Finalize(JobContext& context, const JobStep& before,
                             const FinalizeOptions& options) {
-  if (context.records.audit_id.empty()) {  // never prepared, or not so far that it was decided
-    if (before.state != JobState::kError) CARREL_TRY(DecideJob(context));
-    CARREL_TRY(BeginRun(context));
-    CARREL_TRY(OpenJobLog(context));
-  } else {
-    CARREL_TRY(BeginRun(context));
-    CARREL_ASSIGN(const ResumedLog resumed, Resume(context));
-    if (before.state == JobState::kExecuting) {
-      context.records.run.counts = resumed.counts;
-      // What was in the ring when the supervisor died is gone.
-      if (!resumed.seal)
-        context.records.run.counts.lost = std::max<uint64_t>(1, resumed.counts.lost);
-    }
-  }
+  CARREL_ASSIGN(const bool resumed, ResumeLost(context, before));
+  if (!resumed && before.state != JobState::kError) CARREL_TRY(DecideJob(context));
+  CARREL_TRY(BeginRun(context));
+  if (!resumed) CARREL_TRY(OpenJobLog(context));
   StandInForRun(context, before, options);
   if (context.log && !context.records.error.empty())
     CARREL_TRY(context.log->Append("error", {{"error", context.records.error}}));

@@ -71,8 +71,9 @@ Result<void> BeginRunInItsDirectory(JobContext& job) {
 // A refusal is a result too: the log exists before the decision is looked at.
 Result<void> OpenJobLog(JobContext& job) {
   job.Step(3, "open the audit log");
-  if (job.records.audit_id.empty())
+  if (job.records.audit_id.empty()) {
     CARREL_ASSIGN(job.records.audit_id, FreeAuditId(job.host().state, job.job().id));
+  }
   CARREL_ASSIGN(job.log, AuditLog::Create(job.host().state, job.records.audit_id));
   return job.log->Append("decision", DecisionRecord(job.job(), job.decision(), job.definition));
 }
