@@ -150,7 +150,7 @@ Result<void> OpenActionLog(JobContext& context) {
 }
 
 // False when the job has no log yet: it was never prepared, or not so far.
-Result<bool> ResumeLost(JobContext& context, const JobStep& before) {
+Result<bool> ResumeForFinalize(JobContext& context, const JobStep& before) {
   if (context.records.audit_id.empty()) return false;
   auto resumed = Resume(context);
   if (!resumed && resumed.error().kind == ErrorKind::kBadInput) {
@@ -167,7 +167,7 @@ Result<bool> ResumeLost(JobContext& context, const JobStep& before) {
 
 Result<JobOutcome> Finalize(JobContext& context, const JobStep& before,
                             const FinalizeOptions& options) {
-  CARREL_ASSIGN(const bool resumed, ResumeLost(context, before));
+  CARREL_ASSIGN(const bool resumed, ResumeForFinalize(context, before));
   if (!resumed && before.state != JobState::kError) CARREL_TRY(DecideJob(context));
   CARREL_TRY(BeginRun(context));
   if (!resumed) CARREL_TRY(OpenJobLog(context));
