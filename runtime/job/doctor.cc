@@ -82,6 +82,15 @@ Finding CheckLandlock(int abi) {
   return There("landlock", "ABI " + std::to_string(abi));
 }
 
+// "io" among the controllers: v2's, or v1's where BFQ gives it weights.
+Finding CheckIoWeight(const HostFacts& facts) {
+  for (const auto& tree : facts.hierarchies)
+    for (const std::string& controller : tree.controllers)
+      if (controller == "io") return There("io weight", tree.v2 ? "cgroup v2" : "cgroup v1, BFQ");
+  return Advice("io weight", "no controller: actions share the disks without weights",
+                "Use cgroup v2, or the BFQ scheduler");
+}
+
 Finding CheckDevices(const char* name, const char* path, const char* remedy) {
   if (::access(path, R_OK | W_OK) == 0) return There(name, path);
   return Missing(name, std::string(path) + ": " + ErrnoName(errno), remedy);
@@ -119,6 +128,7 @@ void CheckStateDirectory(const std::string& state, std::vector<Finding>& finding
       for (const std::string& controller : tree.controllers) trees += " " + controller;
     }
   findings.push_back(FromResult("cgroups", facts, trees));
+  if (facts) findings.push_back(CheckIoWeight(*facts));
   findings.push_back(CheckLandlock(facts ? facts->landlock_abi : 0));
   findings.push_back(FromResult(
       "device nodes", PrepareHostTemplates(state, LaunchLimits(), facts ? facts->online_cpus : 1),

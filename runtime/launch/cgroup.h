@@ -40,6 +40,9 @@ class Cgroup {
   /// Directory of this action in the v1 hierarchy mounted at `mount`.
   std::string PathIn(const std::string& mount) const;
 
+  /// False: this host has no weights of input and output (`carrel doctor` says so).
+  bool io_weight_set() const { return io_weight_set_; }
+
   Result<CgroupUsage> Usage() const;
 
   /// Kills every task and waits until there is none, then removes the directories. An action's
@@ -57,6 +60,7 @@ class Cgroup {
   UniqueFd v2_;
   uint64_t v2_id_ = 0;
   bool v2_limits_ = false;
+  bool io_weight_set_ = false;
   std::string memory_path_, cpu_path_, pids_path_;
 };
 
