@@ -172,6 +172,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   result.seccomp_digest = filter.profile_digest;
   CARREL_TRY(log.Append("start", {{"plan_digest", Sha256Hex(plan.ToJson().dump())},
                                   {"seccomp_digest", filter.profile_digest},
+                                  {"io_weight_set", cgroup.io_weight_set()},
                                   {"event_source", source->name()}}));
   log.WarmUp();
   CARREL_ASSIGN(const LaunchedInit init, launch->Complete());

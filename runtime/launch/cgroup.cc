@@ -90,11 +90,6 @@ Result<void> MakeBelow(const HostFacts::Hierarchy& tree, const std::string& pare
   return {};
 }
 
-// BFQ takes 1 to 1000; its default is 100, like that of v2's weights.
-std::string BfqWeight(const LaunchLimits& limits) {
-  return std::to_string(std::min(limits.io_weight, 1000u));
-}
-
 Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
                    const LaunchLimits& limits) {
   if (Has(tree, "memory")) {
@@ -106,10 +101,6 @@ Result<void> SetV2(const std::string& path, const HostFacts::Hierarchy& tree,
     CARREL_TRY(Set(path, "cpu.max", std::to_string(limits.cpu_milli * 100ull) + " 100000"));
     CARREL_TRY(Set(path, "cpu.weight", std::to_string(limits.cpu_weight)));
   }
-  if (!Has(tree, "io")) return {};
-  if (Exists(path, "io.weight"))
-    return Set(path, "io.weight", "default " + std::to_string(limits.io_weight));
-  if (Exists(path, "io.bfq.weight")) return Set(path, "io.bfq.weight", BfqWeight(limits));
   return {};
 }
 
@@ -129,8 +120,24 @@ Result<void> SetV1(const std::string& path, const HostFacts::Hierarchy& tree,
     CARREL_TRY(
         Set(path, "cpu.shares", std::to_string(std::max(2ull, limits.cpu_weight * 1024ull / 100))));
   }
-  if (Has(tree, "io")) CARREL_TRY(Set(path, "blkio.bfq.weight", BfqWeight(limits)));
   return {};
+}
+
+// The kernel has weights of input and output only where a scheduler or a cost model for them is.
+// True when one was set.
+Result<bool> SetIoWeight(const std::string& path, const LaunchLimits& limits) {
+  // BFQ takes 1 to 1000; its default is 100, like that of v2's own.
+  const std::string bfq = std::to_string(std::min(limits.io_weight, 1000u));
+  const std::pair<const char*, std::string> files[] = {
+      {"io.weight", "default " + std::to_string(limits.io_weight)},
+      {"io.bfq.weight", bfq},
+      {"blkio.bfq.weight", bfq}};
+  for (const auto& [file, value] : files) {
+    auto set = Set(path, file, value);
+    if (set) return true;
+    if (set.error().code != ENOENT) return std::move(set).error();
+  }
+  return false;
 }
 
 // Limit files are missing where somebody else made the parent and did not enable the controllers.
@@ -210,6 +217,9 @@ Result<Cgroup> Cgroup::Create(const HostFacts& facts, const std::string& parent,
     CARREL_TRY(MakeBelow(tree, parent, path));
     cgroup.paths_.push_back(path);
     CARREL_TRY(SetLimits(tree, parent, path, limits));
+    if (Has(tree, "io")) {
+      CARREL_ASSIGN(cgroup.io_weight_set_, SetIoWeight(path, limits));
+    }
     if (Has(tree, "memory")) {
       cgroup.counters_.memory = path;
       cgroup.counters_.v2 = tree.v2;

@@ -53,6 +53,9 @@ class Cgroup {
   std::string PathIn(const std::string& mount) const;
 
   const CgroupPaths& counters() const { return counters_; }
+  /// False: this host has no weights of input and output (`carrel doctor` says so).
+  bool io_weight_set() const { return io_weight_set_; }
+
   Result<CgroupUsage> Usage() const { return ReadCgroupUsage(counters_); }
 
   /// Kills every task and waits until there is none, then removes the directories. An action's
@@ -70,6 +73,7 @@ class Cgroup {
   UniqueFd v2_;
   uint64_t v2_id_ = 0;
   CgroupPaths counters_;
+  bool io_weight_set_ = false;
 };
 
 }  // namespace carrel

@@ -9,55 +9,72 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <sstream>
+#include <optional>
+#include <string_view>
 
 #include "base/fs.h"
 
 namespace carrel {
 namespace {
 
-std::vector<std::string> SplitWords(const std::string& text, char separator) {
-  std::vector<std::string> words;
-  std::istringstream in(text);
-  for (std::string word; std::getline(in, word, separator);)
-    if (!word.empty()) words.push_back(word);
-  return words;
+std::vector<std::string_view> Split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  for (size_t start = 0; start < text.size();) {
+    const size_t end = std::min(text.find(separator, start), text.size());
+    if (end > start) parts.push_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  return parts;
 }
 
-// mountinfo writes spaces and backslashes in paths as octal; a cgroup mount with one is not used.
+// A v1 controller by its name in a plan, which is v2's; "" for one that is not used. Input and
+// output have weights there where the BFQ scheduler is: its files tell.
+std::string UsedController(std::string_view option, const std::string& mount) {
+  if (option == "memory" || option == "pids" || option == "cpu") return std::string(option);
+  const bool bfq =
+      option == "blkio" && ::access((mount + "/blkio.bfq.io_serviced").c_str(), F_OK) == 0;
+  return bfq ? "io" : "";
+}
+
+// A line of mountinfo that is a cgroup hierarchy: nothing for any other. Spaces and backslashes in
+// paths are octal there; a cgroup mount with one is not used.
+std::optional<HostFacts::Hierarchy> ParseHierarchy(std::string_view line) {
+  const size_t dash = line.find(" - cgroup");
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto fields = Split(line.substr(0, dash), ' ');
+  const auto rest = Split(line.substr(dash + 3), ' ');
+  if (fields.size() < 5 || rest.size() < 3 || fields[3] != "/") return std::nullopt;
+  HostFacts::Hierarchy found{std::string(fields[4]), {}, rest[0] == "cgroup2"};
+  if (found.v2) return found;
+  for (std::string_view option : Split(rest[2], ','))
+    if (const std::string name = UsedController(option, found.mount); !name.empty())
+      found.controllers.push_back(name);
+  return found;
+}
+
 Result<std::vector<HostFacts::Hierarchy>> FindHierarchies() {
   CARREL_ASSIGN(const std::string text, ReadFile("/proc/self/mountinfo"));
   std::vector<HostFacts::Hierarchy> v1;
   HostFacts::Hierarchy v2;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    const size_t dash = line.find(" - cgroup");
-    if (dash == std::string::npos) continue;
-    const auto fields = SplitWords(line.substr(0, dash), ' ');
-    const auto rest = SplitWords(line.substr(dash + 3), ' ');
-    if (fields.size() < 5 || rest.size() < 3 || fields[3] != "/") continue;
-    if (rest[0] == "cgroup2") {
-      v2 = {fields[4], {}, true};
-      continue;
-    }
-    HostFacts::Hierarchy found{fields[4], {}, false};
-    for (const std::string& option : SplitWords(rest[2], ','))
-      if (option == "memory" || option == "pids" || option == "cpu")
-        found.controllers.push_back(option);
+  for (std::string_view line : Split(text, '\n')) {
+    auto found = ParseHierarchy(line);
+    if (!found) continue;
     const bool known = std::any_of(v1.begin(), v1.end(), [&](const auto& other) {
-      return other.controllers == found.controllers;
+      return other.controllers == found->controllers;
     });
-    if (!found.controllers.empty() && !known) v1.push_back(found);
+    if (found->v2)
+      v2 = std::move(*found);
+    else if (!found->controllers.empty() && !known)
+      v1.push_back(std::move(*found));
   }
   if (v2.mount.empty())
     return Fault("cgroup", "no cgroup v2 tree is mounted",
                  "mount -t cgroup2 none /sys/fs/cgroup/unified");
-  CARREL_ASSIGN(const std::string controllers, ReadFile(v2.mount + "/cgroup.controllers"));
-  std::string words = controllers;
-  std::replace(words.begin(), words.end(), '\n', ' ');
-  for (const std::string& controller : SplitWords(words, ' '))
-    if (controller == "memory" || controller == "pids" || controller == "cpu" || controller == "io")
-      v2.controllers.push_back(controller);
+  CARREL_ASSIGN(std::string controllers, ReadFile(v2.mount + "/cgroup.controllers"));
+  std::replace(controllers.begin(), controllers.end(), '\n', ' ');
+  for (std::string_view name : Split(controllers, ' '))
+    if (name == "memory" || name == "pids" || name == "cpu" || name == "io")
+      v2.controllers.emplace_back(name);
   v1.push_back(v2);
   return v1;
 }

@@ -32,6 +32,21 @@ class AuditSource : public testing::Test {
 };
 TempDir* AuditSource::state_ = nullptr;
 
+// A test that is interrupted leaves its group; the next one finds no such owner.
+TEST(AuditSourceGroups, OfDeadTestsAreRemoved) {
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ::waitpid(dead, nullptr, 0);
+  const std::string prefix = CgroupRoot() + "/carrel-audit-test-";
+  const std::string stale = prefix + std::to_string(dead) + "-1";
+  const std::string living = prefix + std::to_string(::getpid()) + "-9999";
+  ASSERT_EQ(::mkdir(stale.c_str(), 0755), 0);
+  ASSERT_EQ(::mkdir(living.c_str(), 0755), 0);
+  TestCgroup::RemoveStale();
+  EXPECT_FALSE(std::filesystem::exists(stale));
+  EXPECT_EQ(::rmdir(living.c_str()), 0);
+}
+
 TEST_F(AuditSource, CountsFromTheFirstExec) {
   auto run = Run({"getppid", "1000"});
   EXPECT_EQ(run.status, 0);

@@ -14,10 +14,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "audit/audit_log.h"
@@ -43,18 +46,17 @@ inline std::string CgroupRoot() {
 class TestCgroup {
  public:
   TestCgroup() {
+    static const bool swept = (RemoveStale(), true);
+    (void)swept;
     static std::atomic<int> number{0};
-    path_ = CgroupRoot() + "/carrel-audit-test-" + std::to_string(::getpid()) + "-" +
+    path_ = CgroupRoot() + "/" + std::string(kPrefix) + std::to_string(::getpid()) + "-" +
             std::to_string(++number);
     EXPECT_EQ(::mkdir(path_.c_str(), 0755), 0) << path_;
     fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }
   ~TestCgroup() {
     ::close(fd_);
-    for (int i = 0; i < 100 && ::rmdir(path_.c_str()) != 0; ++i) {
-      for (pid_t pid : Pids()) ::kill(pid, SIGKILL);
-      ::usleep(20000);
-    }
+    Remove(path_);
   }
   TestCgroup(const TestCgroup&) = delete;
   TestCgroup& operator=(const TestCgroup&) = delete;
@@ -69,14 +71,35 @@ class TestCgroup {
     EXPECT_EQ(::name_to_handle_at(AT_FDCWD, path_.c_str(), &handle.handle, &mount, 0), 0);
     return handle.id;
   }
-  std::vector<pid_t> Pids() const {
-    std::ifstream file(path_ + "/cgroup.procs");
+  std::vector<pid_t> Pids() const { return PidsIn(path_); }
+
+  /// What interrupted runs of the tests have left: groups of processes that are no more.
+  static void RemoveStale() {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(CgroupRoot(), none)) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with(kPrefix)) continue;
+      const pid_t owner = std::atoi(name.c_str() + kPrefix.size());
+      if (owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH) Remove(entry.path());
+    }
+  }
+
+ private:
+  static constexpr std::string_view kPrefix = "carrel-audit-test-";
+
+  static std::vector<pid_t> PidsIn(const std::string& path) {
+    std::ifstream file(path + "/cgroup.procs");
     std::vector<pid_t> pids;
     for (pid_t pid; file >> pid;) pids.push_back(pid);
     return pids;
   }
+  static void Remove(const std::string& path) {
+    for (int i = 0; i < 100 && ::rmdir(path.c_str()) != 0; ++i) {
+      for (pid_t pid : PidsIn(path)) ::kill(pid, SIGKILL);
+      ::usleep(20000);
+    }
+  }
 
- private:
   std::string path_;
   int fd_ = -1;
 };

@@ -180,6 +180,18 @@ TEST_F(Production, LimitsAreInForceAndSurviveSystemd) {
   EXPECT_EQ(Exec({"/bin/true"}).exit_code, 0);
 }
 
+// A launcher that is protected from the out-of-memory killer does not protect the action.
+TEST_F(Production, ActionsHaveNoNegativeOomScore) {
+  auto score_under = [&](const char* score) {
+    WriteFile("/proc/self/oom_score_adj", score);
+    EXPECT_EQ(Text("/proc/self/oom_score_adj"), std::string(score) + "\n");
+    return Shell("cat /proc/self/oom_score_adj").output;
+  };
+  EXPECT_EQ(score_under("-500"), "0\n");
+  EXPECT_EQ(score_under("300"), "300\n");
+  EXPECT_EQ(score_under("0"), "0\n");
+}
+
 TEST_F(Production, StartsStraightInItsCgroup) {
   ASSERT_EQ(Exec({"/bin/true"}).exit_code, 0);
   std::vector<std::string> args = ExecArgs({"/bin/true"});

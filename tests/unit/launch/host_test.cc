@@ -186,6 +186,27 @@ TEST(Cgroup, IsMadeLimitedAndRemoved) {
   EXPECT_THAT(CgroupsLeft(facts), IsEmpty());
 }
 
+TEST(Cgroup, IoWeightWhereTheHostHasOne) {
+  const HostFacts facts = Facts();
+  LaunchLimits limits;
+  limits.io_weight = 321;
+  {
+    auto cgroup = Cgroup::Create(facts, CgroupParent(), "weight", limits);
+    ASSERT_TRUE(cgroup.has_value()) << cgroup.error().ToString();
+    std::string found;
+    for (const std::string& mount :
+         {std::string("/sys/fs/cgroup/blkio"), facts.hierarchies.back().mount})
+      for (const char* file : {"/blkio.bfq.weight", "/io.weight", "/io.bfq.weight"})
+        found += ReadFile(cgroup->PathIn(mount) + file).value_or("");
+    EXPECT_EQ(cgroup->io_weight_set(), !found.empty());
+    if (cgroup->io_weight_set()) EXPECT_THAT(found, HasSubstr("321"));
+    // BFQ's own files are there in the root, so it has weights further down.
+    if (std::filesystem::exists("/sys/fs/cgroup/blkio/blkio.bfq.io_serviced"))
+      EXPECT_TRUE(cgroup->io_weight_set());
+  }
+  EXPECT_THAT(CgroupsLeft(facts), IsEmpty());
+}
+
 // Not what the state directory is called: what it is.
 TEST(CgroupName, BelongsToOneStateDirectory) {
   TempDir one, two;

@@ -101,6 +101,13 @@ TEST(SeccompFilter, ForeignAbisAreEnosys) {
   }
 }
 
+// Not there, as on a kernel without them: programs take another way.
+TEST(SeccompFilter, MessageQueuesAreEnosys) {
+  for (long number : {SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive,
+                      SYS_mq_notify, SYS_mq_getsetattr})
+    EXPECT_EQ(Base()(number), kEnosys) << number;
+}
+
 TEST(SeccompFilter, DangerousCallsAreRefused) {
   for (long number : {SYS_ptrace,
                       SYS_process_vm_readv,
