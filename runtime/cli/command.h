@@ -22,9 +22,13 @@ int AuditCommand(int argc, char** argv);
 int DockerCommand(int argc, char** argv);
 int DoctorCommand(int argc, char** argv);
 int ExecCommand(int argc, char** argv);
+int GcCommand(int argc, char** argv);
 int ImageCommand(int argc, char** argv);
+int MetricsCommand(int argc, char** argv);
+int PipelineCommand(int argc, char** argv);
 int PolicyCommand(int argc, char** argv);
 int RunCommand(int argc, char** argv);
+int SelftestCommand(int argc, char** argv);
 
 /// Where carrel keeps everything of its own, when nothing else is said.
 inline constexpr const char* kDefaultState = "/var/lib/carrel";
