@@ -1,8 +1,10 @@
 // carrel run: a job in the foreground. One JSON result on stdout, progress on stderr.
 #include <unistd.h>
 
+#include "base/journal.h"
 #include "cli/command.h"
 #include "job/job_runner.h"
+#include "job/utf8.h"
 
 namespace carrel {
 namespace {
@@ -46,6 +48,21 @@ void PrintOutcome(const JobOutcome& outcome) {
             outcome.withheld);
 }
 
+// What the journal's entries of this process are about; read leniently, for the job itself is
+// decoded strictly.
+void NameJobToJournal(const std::string& definition) {
+  if (!StderrIsJournal()) return;
+  auto job = ReadJsonFile(definition, 4u << 20);
+  if (!job || !job->is_object()) return;
+  JournalFields fields;
+  for (auto [field, member] : {std::pair{"CARREL_JOB", "id"},
+                               {"CARREL_WORKSPACE", "workspace"},
+                               {"CARREL_ACTION", "action"}})
+    if (auto found = job->find(member); found != job->end() && found->is_string())
+      fields.emplace_back(field, MakeVisible(found->get<std::string>()));
+  SetJournalContext(std::move(fields));
+}
+
 }  // namespace
 
 int RunCommand(int argc, char** argv) {
@@ -58,6 +75,7 @@ int RunCommand(int argc, char** argv) {
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
 
+  NameJobToJournal(options.definition);
   Progress progress;
   if (!options.dry_run)
     options.progress = [&](int step, const std::string& what) { progress.Show(step, what); };
@@ -72,6 +90,8 @@ int RunCommand(int argc, char** argv) {
   }
   PrintResult(outcome->result);
   PrintOutcome(*outcome);
+  (void)SendToJournal(6, outcome->succeeded ? "the job succeeded" : "the job failed",
+                      {{"CARREL_STATE", "finalized"}});
   return outcome->succeeded ? 0 : 1;
 }
 

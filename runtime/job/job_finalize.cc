@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "job/fault_point.h"
 #include "job/job_context.h"
+#include "pipeline/project_actions.h"
 
 namespace carrel {
 namespace {
@@ -103,6 +104,9 @@ Result<void> CollectJob(JobContext& job) {
                   OpenBeneath(job.place_dir.get(), "action.log", O_RDWR | O_CREAT, 0600));
     job.action_log.emplace(std::move(file), job.decision().limits.log_bytes);
   }
+  // A reusable action's project.yaml, if it has one, is not the study's.
+  if (job.tree && (!job.job().study || job.job().study->git_repo_url == job.job().repo_url))
+    records.actions = ActionsOfCheckout(job.tree.get());
   CARREL_ASSIGN(records.places, OpenPlaces(job.host(), job.job(), records.run.ended_ns));
   CARREL_ASSIGN(job.room, ReserveRoom(records.places, job.place_dir.get(), job.action_log->fd()));
   if (!records.run.end.cancelled && records.error.empty()) {

@@ -2,6 +2,8 @@
 // metadata.json, manifest.json, the log's summary, and the result that `carrel run` prints.
 #pragma once
 
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,7 @@ struct JobRecords {
   Collection collection;
   JobMessage message;
   AuditSeal seal;
+  std::optional<std::set<std::string>> actions;  ///< of the study's project.yaml, where known
 
   bool oom_killed() const { return run.usage.oom_kills > 0; }
   bool ended_well() const;  ///< the action itself: its exit, and what it did to code and inputs

@@ -137,7 +137,7 @@ Result<void> WriteRecords(const JobRecords& records, int action_log) {
                                  .timestamp_ns = records.run.ended_ns,
                                  .outputs = records.collection.outputs,
                                  .complete = records.ended_well(),
-                                 .actions = std::nullopt,
+                                 .actions = records.actions,
                                  .files = medium};
   CARREL_TRY(UpdateManifest(places.medium_workspace, update));
   // Last: whoever finds metadata.json finds everything that it speaks of.

@@ -199,6 +199,40 @@ void DecodeUidRange(JsonObject& in, HostConfig& config) {
   in.Merge(range.Finish());
 }
 
+bool IsCgroupPath(const std::string& path) {
+  for (size_t start = 0, end = 0; end != std::string::npos; start = end + 1) {
+    end = path.find('/', start);
+    if (!IsName(std::string_view(path).substr(start, end - start))) return false;
+  }
+  return path.size() <= 128;
+}
+
+void DecodePipeline(JsonObject& in, HostConfig& config) {
+  const Json* value = in.Any("pipeline");
+  if (value == nullptr) return;
+  JsonObject pipeline(*value, in.PointerTo("pipeline"));
+  for (auto [key, target] :
+       {std::pair{"workspace", &config.pipeline.workspace}, {"user", &config.pipeline.user}}) {
+    *target = pipeline.String(key, 128).value_or("");
+    if (!target->empty() && !IsName(*target)) pipeline.Problem(key, "is not a name");
+  }
+  config.pipeline.jobs = static_cast<uint32_t>(pipeline.Int("jobs", 1, 256).value_or(0));
+  in.Merge(pipeline.Finish());
+}
+
+void DecodeRetention(JsonObject& in, HostConfig& config) {
+  const Json* value = in.Any("retention");
+  if (value == nullptr) return;
+  JsonObject retention(*value, in.PointerTo("retention"));
+  RetentionConfig& days = config.retention;
+  for (auto [key, target] : {std::pair{"audit_days", &days.audit_days},
+                             {"log_days", &days.log_days},
+                             {"image_days", &days.image_days},
+                             {"selftest_days", &days.selftest_days}})
+    *target = static_cast<uint32_t>(retention.Int(key, 0, 36500).value_or(*target));
+  in.Merge(retention.Finish());
+}
+
 }  // namespace
 
 Result<HostConfig> DecodeHostConfig(const Json& value) {
@@ -219,8 +253,12 @@ Result<HostConfig> DecodeHostConfig(const Json& value) {
   DecodeUidRange(in, config);
   DecodeDockerFront(in, config);
   config.cgroup_parent = in.String("cgroup_parent", 128).value_or(config.cgroup_parent);
-  if (!IsName(config.cgroup_parent))
-    in.Problem("cgroup_parent", "must be one name, such as \"carrel\"");
+  if (!IsCgroupPath(config.cgroup_parent))
+    in.Problem("cgroup_parent",
+               "must be a name or names with \"/\" between, such as \"carrel\" or "
+               "\"carrel.slice/carrel-jobs.service\"");
+  DecodePipeline(in, config);
+  DecodeRetention(in, config);
   CARREL_TRY(in.Finish());
   return config;
 }
@@ -290,6 +328,11 @@ OrderedJson ToJson(const HostConfig& config) {
   json["cgroup_parent"] = config.cgroup_parent;
   json["docker"] = {{"bind_prefixes", config.docker.bind_prefixes},
                     {"networks", config.docker.networks}};
+  const RetentionConfig& days = config.retention;
+  json["retention"] = {{"audit_days", days.audit_days},
+                       {"log_days", days.log_days},
+                       {"image_days", days.image_days},
+                       {"selftest_days", days.selftest_days}};
   return json;
 }
 

@@ -45,6 +45,21 @@ struct DockerFront {
   std::map<std::string, std::string> networks;  ///< docker's name of a network: a database's name
 };
 
+/// What `carrel pipeline` takes when its options don't say.
+struct PipelineConfig {
+  std::string workspace;  ///< or empty: the directory's name
+  std::string user;       ///< or empty: who called sudo, else root
+  uint32_t jobs = 0;      ///< actions side by side; 0: one a processor, four at most
+};
+
+/// What `carrel gc` keeps, in days since it was last needed; 0: for ever.
+struct RetentionConfig {
+  uint32_t audit_days = 0;      ///< sealed audit logs
+  uint32_t log_days = 0;        ///< high_privacy/logs: action logs and metadata.json
+  uint32_t image_days = 0;      ///< images that the policy names no more, since their import
+  uint32_t selftest_days = 90;  ///< reports and results of `carrel selftest`
+};
+
 struct HostConfig {
   std::string file;                       ///< that it was read from; empty: none
   std::string state = "/var/lib/carrel";  ///< everything of carrel's own
@@ -65,7 +80,9 @@ struct HostConfig {
   /// below the ids that are signed-negative.
   uint32_t uid_start = 1879048192;
   uint32_t uid_count = 4096;
-  std::string cgroup_parent = "carrel";  ///< one component below each hierarchy's root
+  std::string cgroup_parent = "carrel";  ///< below each hierarchy's root; names, with '/' between
+  PipelineConfig pipeline;
+  RetentionConfig retention;
 };
 
 /// All problems at once, each with its JSON pointer (kBadInput). Names of owners and groups are

@@ -86,21 +86,24 @@ inline bool WaitFor(const std::function<bool()>& done, int seconds = 20) {
   return true;
 }
 
-/// An OCI layout directory with one image of one layer: the contents of `rootfs`.
-inline void WriteOciLayout(const std::string& layout, const std::string& rootfs) {
+/// An OCI layout directory with one image of one layer: the contents of `rootfs`. `settings` is
+/// the configuration's `config`.
+inline void WriteOciLayout(const std::string& layout, const std::string& rootfs,
+                           Json settings = {{"Env", {"PATH=/bin", "FROM_IMAGE=yes"}}}) {
   std::filesystem::create_directories(layout + "/blobs/sha256");
   auto put = [&](const std::string& text) {
     const std::string hex = Sha256Hex(text);
     WriteFile(layout + "/blobs/sha256/" + hex, text);
     return Json{{"digest", "sha256:" + hex}, {"size", text.size()}};
   };
-  auto tar = RunChecked({"tar", "-C", rootfs, "--owner=0", "--group=0", "--sort=name", "-c", "."});
+  auto tar = RunChecked({"tar", "-C", rootfs, "--owner=0", "--group=0", "--sort=name", "-c", "."},
+                        {.max_output = 256u << 20});
   ASSERT_TRUE(tar.has_value()) << tar.error().ToString();
   Json layer = put(*tar);
   layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar";
   Json config = put(Json{{"architecture", "amd64"},
                          {"os", "linux"},
-                         {"config", {{"Env", {"PATH=/bin", "FROM_IMAGE=yes"}}}},
+                         {"config", std::move(settings)},
                          {"rootfs", {{"type", "layers"}, {"diff_ids", {layer["digest"]}}}}}
                         .dump());
   config["mediaType"] = "application/vnd.oci.image.config.v1+json";

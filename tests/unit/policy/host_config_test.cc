@@ -150,10 +150,20 @@ INSTANTIATE_TEST_SUITE_P(
         Document{R"({"uid_range": {"start": 0, "count": 4096}})", false},
         Document{R"({"uid_range": {"start": 100000}})", false},
         Document{R"({"cgroup_parent": "carrel"})", true},
-        Document{R"({"cgroup_parent": "../x"})", false},
         Document{R"({"docker": {"bind_prefixes": ["/srv/volumes"]}})", true},
         Document{R"({"docker": {"bind_prefixes": ["srv"]}})", false},
-        Document{R"({"docker": {"networks": {"db": 1}}})", false}));
+        Document{R"({"docker": {"networks": {"db": 1}}})", false},
+        Document{R"({"pipeline": {"workspace": "demo", "user": "tester", "jobs": 2}})", true},
+        Document{R"({"pipeline": {"workspace": "../x"}})", false},
+        Document{R"({"pipeline": {"jobs": 0}})", false},
+        Document{R"({"retention": {"audit_days": 0, "log_days": 3650}})", true},
+        Document{R"({"retention": {"audit_days": -1}})", false},
+        Document{R"({"retention": {"scratch_days": 1}})", false},
+        Document{R"({"cgroup_parent": "carrel.slice/carrel-jobs.service"})", true},
+        Document{R"({"cgroup_parent": "carrel/"})", false},
+        Document{R"({"cgroup_parent": "/carrel"})", false},
+        Document{R"({"cgroup_parent": "a/../b"})", false},
+        Document{R"({"cgroup_parent": "../x"})", false}));
 
 // Members of one database "d" of a kind, beyond what the kind needs.
 Document Server(const char* kind, const std::string& more, bool good) {

@@ -1,0 +1,2 @@
+-- The table PatientsWithTypeOneDissent is not used.
+SELECT patient_id FROM patients;

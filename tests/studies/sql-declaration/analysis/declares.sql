@@ -1,0 +1,2 @@
+-- AllowedPatientsWithTypeOneDissent
+SELECT patient_id FROM patients;
