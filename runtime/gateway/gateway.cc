@@ -8,6 +8,7 @@
 #include <cctype>
 
 #include "gateway/listen.h"
+#include "gateway/postgres.h"
 #include "gateway/protocol.h"
 
 namespace carrel::gateway {
@@ -39,7 +40,9 @@ std::string UrlEncode(std::string_view text) {
 
 }  // namespace
 
-Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream, const JobLogin&) {
+Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream,
+                                                      const JobLogin& login) {
+  if (upstream.kind == "postgresql") return MakePostgres(upstream, login);
   if (upstream.kind == "relay") return MakePlainRelay();
   return BadInput("database", "the gateway knows no databases of kind " + upstream.kind);
 }
