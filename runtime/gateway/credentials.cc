@@ -25,95 +25,7 @@ Result<UniqueFd> OpenSource(const std::string& file, const std::string& systemd_
   return OpenBeneath(dir.get(), systemd_credential, kFlags);
 }
 
-// An object of two strings. The project's JSON reader isn't used, as it leaves copies of what it
-// reads in freed memory; here the strings' escapes are undone in place, in the locked pages.
-class Object {
- public:
-  Object(char* begin, size_t size) : at_(begin), end_(begin + size) {}
-
-  bool Read() {
-    if (!Take('{')) return false;
-    do {
-      std::string_view name, value;
-      if (!String(name) || !Take(':') || !String(value)) return false;
-      std::string_view* target = name == "user" ? &user : name == "password" ? &password : nullptr;
-      if (target == nullptr || target->data() != nullptr) return false;
-      *target = value;
-    } while (Take(','));
-    return Take('}') && (Space(), at_ == end_) && !user.empty() && !password.empty();
-  }
-
-  std::string_view user, password;
-
- private:
-  void Space() {
-    while (at_ < end_ && (*at_ == ' ' || *at_ == '\t' || *at_ == '\n' || *at_ == '\r')) ++at_;
-  }
-  bool Take(char wanted) {
-    Space();
-    if (at_ == end_ || *at_ != wanted) return false;
-    ++at_;
-    return true;
-  }
-
-  bool String(std::string_view& text) {
-    if (!Take('"')) return false;
-    char* const begin = at_;
-    char* to = at_;
-    while (at_ < end_ && *at_ != '"') {
-      if (static_cast<unsigned char>(*at_) < 0x20) return false;
-      if (*at_ != '\\')
-        *to++ = *at_++;
-      else if (!Escape(to))
-        return false;
-    }
-    if (at_ == end_) return false;
-    ++at_;
-    text = {begin, static_cast<size_t>(to - begin)};
-    return true;
-  }
-
-  bool Escape(char*& to) {
-    if (end_ - at_ < 2) return false;
-    const char kind = at_[1];
-    at_ += 2;
-    static constexpr std::string_view kShort = "\"\\/bfnrt", kMeant = "\"\\/\b\f\n\r\t";
-    if (const size_t found = kShort.find(kind); found != std::string_view::npos) {
-      *to++ = kMeant[found];
-      return true;
-    }
-    return kind == 'u' && Unicode(to);
-  }
-
-  // \uXXXX of the basic plane, as UTF-8, which is never longer than its escape.
-  bool Unicode(char*& to) {
-    if (end_ - at_ < 4) return false;
-    uint32_t code = 0;
-    for (int i = 0; i < 4; ++i, ++at_) {
-      static constexpr std::string_view kDigits = "0123456789abcdef";
-      const size_t digit = kDigits.find(*at_ >= 'A' && *at_ <= 'F' ? *at_ + 32 : *at_);
-      if (digit == std::string_view::npos) return false;
-      code = code * 16 + static_cast<uint32_t>(digit);
-    }
-    if (code == 0 || (code >= 0xd800 && code <= 0xdfff)) return false;
-    if (code < 0x80) {
-      *to++ = static_cast<char>(code);
-    } else if (code < 0x800) {
-      *to++ = static_cast<char>(0xc0 | code >> 6);
-      *to++ = static_cast<char>(0x80 | (code & 0x3f));
-    } else {
-      *to++ = static_cast<char>(0xe0 | code >> 12);
-      *to++ = static_cast<char>(0x80 | (code >> 6 & 0x3f));
-      *to++ = static_cast<char>(0x80 | (code & 0x3f));
-    }
-    return true;
-  }
-
-  char* at_;
-  char* const end_;
-};
-
-Result<Credentials> Load(int fd) {
+Result<Credentials> Load(int fd, const std::string& user) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return SysFault("", "fstat");
   if (!S_ISREG(info.st_mode)) return BadInput("", "the credentials are no regular file");
@@ -121,23 +33,32 @@ Result<Credentials> Load(int fd) {
     return BadInput("", "the credentials belong to another user", "chown root FILE");
   if ((info.st_mode & 077) != 0)
     return BadInput("", "the credentials are open to group or others", "chmod 0400 FILE");
-  CARREL_ASSIGN(Secret bytes, Secret::Read(fd, kMaxBytes));
-  Object object(bytes.data(), bytes.view().size());
-  if (!object.Read())
-    return BadInput("", "the credentials must be {\"user\": ..., \"password\": ...}, two strings");
+  CARREL_ASSIGN(const Secret bytes, Secret::Read(fd, kMaxBytes));
   Credentials credentials;
-  credentials.user = object.user;
-  CARREL_ASSIGN(credentials.password, Secret::Of(object.password));
+  credentials.user = user;
+  std::string_view password = bytes.view();
+  password = password.substr(0, password.find_last_not_of("\r\n") + 1);
+  if (password.find('\0') != std::string_view::npos)
+    return BadInput("", "there is a NUL byte in it");
+  if (user.empty()) {
+    const size_t colon = password.find(':');
+    if (colon == 0 || colon == std::string_view::npos)
+      return BadInput("", "there is no USER:PASSWORD in it, and the configuration names no user");
+    credentials.user = password.substr(0, colon);
+    password.remove_prefix(colon + 1);
+  }
+  if (password.empty()) return BadInput("", "there is no password in it");
+  CARREL_ASSIGN(credentials.password, Secret::Of(password));
   return credentials;
 }
 
 }  // namespace
 
-Result<Credentials> LoadCredentials(const std::string& file,
-                                    const std::string& systemd_credential) {
+Result<Credentials> LoadCredentials(const std::string& file, const std::string& systemd_credential,
+                                    const std::string& user) {
   const std::string where = file.empty() ? "credential " + systemd_credential : file;
   auto fd = OpenSource(file, systemd_credential);
-  auto loaded = fd ? Load(fd->get()) : std::move(fd).error();
+  auto loaded = fd ? Load(fd->get(), user) : std::move(fd).error();
   if (loaded) return loaded;
   Error error = std::move(loaded).error();
   error.kind = ErrorKind::kBadInput;

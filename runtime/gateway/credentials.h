@@ -14,11 +14,13 @@ struct Credentials {
   Secret password;
 };
 
-/// Reads {"user": ..., "password": ...} from `file` (an absolute path) or, when that is empty, from
-/// `systemd_credential`, a name in $CREDENTIALS_DIRECTORY. kBadInput when it's no regular file, is
+/// Reads `file` (an absolute path) or, when that is empty, `systemd_credential`, a name in
+/// $CREDENTIALS_DIRECTORY. It holds the password alone when `user` is given, and USER:PASSWORD when
+/// that is empty; line ends at its end don't count. kBadInput when it's no regular file, is
 /// another's than root's (or this process's user's), is open to group or others in any way, or
 /// holds something else. The password is never copied outside locked memory, and no message holds
 /// any of the content.
-Result<Credentials> LoadCredentials(const std::string& file, const std::string& systemd_credential);
+Result<Credentials> LoadCredentials(const std::string& file, const std::string& systemd_credential,
+                                    const std::string& user);
 
 }  // namespace carrel::gateway

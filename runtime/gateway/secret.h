@@ -32,7 +32,6 @@ class Secret {
   /// is kBadInput.
   static Result<Secret> Read(int fd, size_t max_bytes);
 
-  char* data() { return pages_; }
   std::string_view view() const { return {pages_, size_}; }
   bool empty() const { return size_ == 0; }
 

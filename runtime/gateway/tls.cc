@@ -33,7 +33,7 @@ Result<std::unique_ptr<TlsContext>> TlsContext::Make(const Upstream& upstream) {
   // The password goes through it once; nothing is gained by resuming, or by renegotiating.
   ::SSL_CTX_set_options(made->context_, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   ::SSL_CTX_set_session_cache_mode(made->context_, SSL_SESS_CACHE_OFF);
-  made->host_ = upstream.tls_name.empty() ? upstream.host : upstream.tls_name;
+  made->host_ = upstream.host;
   made->check_name_ = upstream.tls == TlsMode::kVerifyFull;
   if (upstream.tls == TlsMode::kRequire) return made;
   ::SSL_CTX_set_verify(made->context_, SSL_VERIFY_PEER, nullptr);

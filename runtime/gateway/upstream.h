@@ -22,12 +22,11 @@ enum class ClientLogin { kScramSha256, kMd5, kCleartext };
 
 /// The one database that a job may reach. Resolved and loaded on the host before the start.
 struct Upstream {
-  std::string name;      ///< in the configuration
-  std::string kind;      ///< "postgresql", "mssql" or "relay"
-  std::string host;      ///< as configured: a name or an address
-  std::string tls_name;  ///< that the certificate must bear; empty: `host`
-  std::string scheme;    ///< relay: of DATABASE_URL
-  std::string address;   ///< numeric; pinned
+  std::string name;     ///< in the configuration
+  std::string kind;     ///< "postgresql", "mssql" or "relay"
+  std::string host;     ///< as configured: a name or an address; TLS checks it
+  std::string scheme;   ///< relay: of DATABASE_URL
+  std::string address;  ///< numeric; pinned
   uint16_t port = 0;
   std::string database;  ///< the only one that a client may ask for
   TlsMode tls = TlsMode::kVerifyFull;
@@ -39,7 +38,7 @@ struct Upstream {
 
   ClientLogin client_login = ClientLogin::kScramSha256;
   uint32_t max_connections = 256;  ///< of one job at once
-  uint32_t idle_seconds = 86'400;  ///< without a byte and without a statement that runs
+  uint32_t idle_seconds = 14'400;  ///< without a byte and without a statement that runs
   uint32_t connect_seconds = 10;   ///< for connecting to the database
   uint32_t login_seconds = 60;     ///< for all up to the end of the login
   /// The real credentials go into DATABASE_URL, for a protocol that carrel cannot read. Only where

@@ -31,7 +31,7 @@ int Serve(Upstream upstream, const std::string& log_path) {
   const AppendRecord append = [&](const std::string& kind, const Json& members) -> Result<void> {
     Json line = members;
     line["kind"] = kind;
-    log << line.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+    log << line.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
     return {};
   };
   auto gateway = Gateway::Prepare(std::move(upstream));
@@ -66,7 +66,6 @@ int main(int argc, char** argv) {
   app.add_option("--database", upstream.database);
   app.add_option("--credentials", credentials)->required();
   app.add_option("--ca", upstream.ca_file);
-  app.add_option("--tls-name", upstream.tls_name);
   app.add_option("--tls", upstream.tls)
       ->transform(
           CLI::Transformer(std::map<std::string, TlsMode>{{"off", TlsMode::kDisable},
@@ -82,7 +81,7 @@ int main(int argc, char** argv) {
   app.add_flag("--cleartext-upstream", upstream.cleartext_password_without_tls);
   app.add_option("--log", log_path);
   CLI11_PARSE(app, argc, argv);
-  auto loaded = LoadCredentials(credentials, "");
+  auto loaded = LoadCredentials(credentials, "", "");
   if (!loaded) return Fail(loaded.error());
   upstream.user = loaded->user;
   upstream.password = std::move(loaded->password);
