@@ -2,3 +2,4 @@
 add_executable(gateway_here bench/gateway_here.cc)
 target_link_libraries(gateway_here PRIVATE carrel_gateway)
 add_dependencies(integration_gateway_postgres_test gateway_here)
+add_dependencies(integration_gateway_job_test sqlrunner)

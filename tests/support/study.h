@@ -87,7 +87,8 @@ inline bool WaitFor(const std::function<bool()>& done, int seconds = 20) {
 }
 
 /// An OCI layout directory with one image of one layer: the contents of `rootfs`.
-inline void WriteOciLayout(const std::string& layout, const std::string& rootfs) {
+inline void WriteOciLayout(const std::string& layout, const std::string& rootfs,
+                           const std::vector<std::string>& entrypoint = {}) {
   std::filesystem::create_directories(layout + "/blobs/sha256");
   auto put = [&](const std::string& text) {
     const std::string hex = Sha256Hex(text);
@@ -98,11 +99,12 @@ inline void WriteOciLayout(const std::string& layout, const std::string& rootfs)
   ASSERT_TRUE(tar.has_value()) << tar.error().ToString();
   Json layer = put(*tar);
   layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar";
-  Json config = put(Json{{"architecture", "amd64"},
-                         {"os", "linux"},
-                         {"config", {{"Env", {"PATH=/bin", "FROM_IMAGE=yes"}}}},
-                         {"rootfs", {{"type", "layers"}, {"diff_ids", {layer["digest"]}}}}}
-                        .dump());
+  Json config =
+      put(Json{{"architecture", "amd64"},
+               {"os", "linux"},
+               {"config", {{"Env", {"PATH=/bin", "FROM_IMAGE=yes"}}, {"Entrypoint", entrypoint}}},
+               {"rootfs", {{"type", "layers"}, {"diff_ids", {layer["digest"]}}}}}
+              .dump());
   config["mediaType"] = "application/vnd.oci.image.config.v1+json";
   Json manifest = put(Json{
       {"schemaVersion", 2},
