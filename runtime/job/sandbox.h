@@ -69,6 +69,7 @@ struct SandboxResult {
   ActionEnd end;
   CgroupUsage usage;
   EventCounts counts;
+  uint64_t statements = 0;     ///< that the gateway saw
   std::string seccomp_digest;  ///< of the profile
   int64_t started_ns = 0;
   int64_t ended_ns = 0;
