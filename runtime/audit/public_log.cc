@@ -164,6 +164,7 @@ std::string PublicRecordText(const PublicJob& job) {
   record["outcome"] = OutcomeName(job.outcome);
   record["calls"] = OneDigit(job.counts.events);
   record["denied"] = OneDigit(job.counts.denied);
+  if (record.contains("database")) record["statements"] = OneDigit(job.statements);
   record["complete"] = job.counts.lost == 0;
   put("seal", job.head, IsLowerHex(job.head, 64));
   if (!withheld.empty()) record["withheld"] = withheld;

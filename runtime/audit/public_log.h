@@ -35,8 +35,9 @@ struct PublicJob {
   int64_t started_ns = 0;                ///< published to the minute
   int64_t ended_ns = 0;
   PublicOutcome outcome = PublicOutcome::kFault;
-  EventCounts counts;  ///< published to one significant digit: an action can choose the rest
-  std::string head;    ///< AuditSeal::head of the private log
+  EventCounts counts;       ///< published to one significant digit: an action can choose the rest
+  uint64_t statements = 0;  ///< at the database, likewise; published when there is one
+  std::string head;         ///< AuditSeal::head of the private log
 };
 
 /// The JSON of a record, as it is published (one line, without the newline).

@@ -17,7 +17,6 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "run a job from its definition to its results", &RunCommand},
     {"exec", "run one command in the same sandbox", &ExecCommand},
-<<<<<<< HEAD
     {"prepare", "the job agent's: make a job ready", &PrepareCommand},
     {"execute", "the job agent's: start its action", &ExecuteCommand},
     {"status", "the job agent's: say its state", &StatusCommand},
@@ -29,9 +28,7 @@ constexpr Command kCommands[] = {
     {"stats", "say what running actions use", &StatsCommand},
     {"kill", "kill a job's action", &KillCommand},
     {"dbtask", "run a short database command", &DbtaskCommand},
-=======
     {"pipeline", "check, draw and run a study's project.yaml", &PipelineCommand},
->>>>>>> pipeline
     {"image", "build, import, list, verify and remove images", &ImageCommand},
     {"policy", "check, explain and compare the policy", &PolicyCommand},
     {"audit", "read the audit logs", &AuditCommand},
@@ -79,15 +76,12 @@ int PrintError(const Error& error, const std::string& program) {
     visible += (start == 0 ? "" : "\n") + MakeVisible(text.substr(start, end - start));
     start = end + 1;
   }
-<<<<<<< HEAD
   fprintf(stderr, "%s: %s\n", program.c_str(), visible.c_str());
-=======
   const char* kind = error.kind == ErrorKind::kRefused    ? "refused"
                      : error.kind == ErrorKind::kBadInput ? "bad input"
                                                           : "fault";
   if (!SendToJournal(3, visible, {{"CARREL_ERROR", kind}, {"CARREL_WHERE", error.where}}))
     fprintf(stderr, "carrel: %s\n", visible.c_str());
->>>>>>> pipeline
   return static_cast<int>(error.kind);
 }
 

@@ -40,8 +40,14 @@ void Connection::Start(ProtocolFactory& factory) {
   Update();
 }
 
+void Connection::Unreachable(int code) {
+  Log(Event{"gateway-unreachable", id_, {{"error", ErrnoName(code)}}});
+  protocol_->ConnectFailed("the database cannot be reached: " + ErrnoName(code));
+}
+
 void Connection::Connect() {
   connecting_ = true;
+  connecting_ns_ = MonotonicNs();
   error_code error;
   server_.socket.open(shared_.database.protocol(), error);
   if (error) {
@@ -54,12 +60,10 @@ void Connection::Connect() {
 }
 
 void Connection::OnConnect(const error_code& error) {
+  if (state_ != State::kOpen || !connecting_) return;
   connecting_ = false;
-  if (state_ != State::kOpen) return;
   if (error) {
-    const std::string why = "the database cannot be reached: " + ErrnoName(error.value());
-    Log(Event{"gateway-unreachable", id_, {{"error", ErrnoName(error.value())}}});
-    protocol_->ConnectFailed(why);
+    Unreachable(error.value());
   } else {
     server_.connected = true;
     protocol_->Connected();
@@ -183,7 +187,12 @@ void Connection::Tick(int64_t now_ns) {
   }
   if (state_ != State::kOpen) return;
   const RelayOptions& options = shared_.options;
-  if (!protocol_->LoggedIn()) {
+  if (connecting_ && now_ns - connecting_ns_ >= options.connect_seconds * kSecondNs) {
+    error_code ignored;
+    server_.socket.close(ignored);
+    connecting_ = false;
+    Unreachable(ETIMEDOUT);
+  } else if (!protocol_->LoggedIn()) {
     if (now_ns - opened_ns_ >= options.login_seconds * kSecondNs) Close("the login took too long");
   } else if (!protocol_->Busy() && now_ns - active_ns_ >= options.idle_seconds * kSecondNs) {
     Close("idle for too long");

@@ -68,6 +68,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   void Send(Peer& peer, std::string_view bytes);
   size_t TrySend(Peer& peer, std::string_view bytes);
   void OnConnect(const boost::system::error_code& error);
+  void Unreachable(int code);
   void OnReadable(Peer& peer);
   void OnWritable(Peer& peer);
   void ArmRead(Peer& peer);
@@ -84,7 +85,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   State state_ = State::kOpen;
   std::string why_ = "closed";
   bool connecting_ = false;
-  int64_t opened_ns_ = 0, active_ns_ = 0, closing_ns_ = 0;
+  int64_t opened_ns_ = 0, connecting_ns_ = 0, active_ns_ = 0, closing_ns_ = 0;
 };
 
 }  // namespace carrel::gateway

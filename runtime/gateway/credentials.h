@@ -14,10 +14,13 @@ struct Credentials {
   Secret password;
 };
 
-/// `source` is an absolute path, or "systemd:NAME" for NAME in $CREDENTIALS_DIRECTORY. The file
-/// holds the password alone (then `user` must be given), or "USER:PASSWORD" when `user` is empty.
-/// Refused when it's no regular file, is another's than this process's user or root, or is open to
-/// group or others in any way. No message holds any of its content.
-Result<Credentials> LoadCredentials(const std::string& source, const std::string& user);
+/// Reads `file` (an absolute path) or, when that is empty, `systemd_credential`, a name in
+/// $CREDENTIALS_DIRECTORY. It holds the password alone when `user` is given, and USER:PASSWORD when
+/// that is empty; line ends at its end don't count. kBadInput when it's no regular file, is
+/// another's than root's (or this process's user's), is open to group or others in any way, or
+/// holds something else. The password is never copied outside locked memory, and no message holds
+/// any of the content.
+Result<Credentials> LoadCredentials(const std::string& file, const std::string& systemd_credential,
+                                    const std::string& user);
 
 }  // namespace carrel::gateway

@@ -8,6 +8,7 @@
 #include <cctype>
 
 #include "gateway/listen.h"
+#include "gateway/postgres.h"
 #include "gateway/protocol.h"
 
 namespace carrel::gateway {
@@ -37,9 +38,24 @@ std::string UrlEncode(std::string_view text) {
   return encoded;
 }
 
+// Of the job's own login; a protocol that isn't read has no place for one.
+std::string UrlOf(const Upstream& upstream, const JobLogin& login) {
+  const bool relay = upstream.kind == "relay";
+  std::string url = (relay ? upstream.scheme : upstream.kind) + "://";
+  if (!relay)
+    url += login.user + ":" + login.password + "@";
+  else if (upstream.inject_real_credentials)
+    url += UrlEncode(upstream.user) + ":" + UrlEncode(upstream.password.view()) + "@";
+  url += "127.0.0.1:" + std::to_string(PortInside(upstream.kind));
+  if (!upstream.database.empty()) url += "/" + UrlEncode(upstream.database);
+  return url;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream, const JobLogin&) {
+Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream,
+                                                      const JobLogin& login) {
+  if (upstream.kind == "postgresql") return MakePostgres(upstream, login);
   if (upstream.kind == "relay") return MakePlainRelay();
   return BadInput("database", "the gateway knows no databases of kind " + upstream.kind);
 }
@@ -58,12 +74,7 @@ Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
   gateway->upstream_ = std::move(upstream);
   const Upstream& up = gateway->upstream_;
   CARREL_ASSIGN(gateway->factory_, MakeProtocol(up, gateway->login_));
-  const std::string place =
-      "127.0.0.1:" + std::to_string(PortInside(up.kind)) + "/" + UrlEncode(up.database);
-  gateway->environment_["DATABASE_URL"] =
-      up.kind == "relay"
-          ? "tcp://" + place
-          : up.kind + "://" + gateway->login_.user + ":" + gateway->login_.password + "@" + place;
+  gateway->environment_["DATABASE_URL"] = UrlOf(up, gateway->login_);
   return gateway;
 }
 
@@ -73,11 +84,12 @@ Result<void> Gateway::Relaying(UniqueFd listener) {
                                 .port = upstream_.port,
                                 .max_connections = upstream_.max_connections,
                                 .idle_seconds = upstream_.idle_seconds,
+                                .connect_seconds = upstream_.connect_seconds,
                                 .login_seconds = upstream_.login_seconds};
   records_->Push(Event{"gateway-start",
                        0,
                        {{"database", upstream_.name},
-                        {"kind", upstream_.kind},
+                        {"protocol", upstream_.kind},
                         {"address", upstream_.address},
                         {"port", uint64_t{upstream_.port}}}});
   CARREL_ASSIGN(relay_, Relay::Start(std::move(listener), options, *factory_, *records_));

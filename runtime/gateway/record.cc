@@ -63,7 +63,8 @@ Result<std::unique_ptr<RecordQueue>> RecordQueue::Make() {
 void RecordQueue::Push(Record record) {
   const std::lock_guard lock(mutex_);
   bytes_ += SizeOf(record);
-  if (std::holds_alternative<Statement>(record)) ++statements_;
+  if (auto* statement = std::get_if<Statement>(&record))
+    if (std::string_view(statement->how) != "prepare") ++statements_;
   records_.push_back(std::move(record));
   // The supervisor looks ten times a second anyway; waking it for each statement would cost more
   // than the statement.

@@ -61,7 +61,7 @@ class RecordQueue {
   int poll_fd() const { return event_.get(); }
   /// The consumer's: hands all records over, in order.
   Result<void> Drain(const AppendRecord& append);
-  /// Statements pushed so far.
+  /// Statements executed so far: a prepared one counts when it is executed.
   uint64_t statements() const;
 
  private:

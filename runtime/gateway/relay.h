@@ -18,7 +18,8 @@ struct RelayOptions {
   std::string address;  ///< of the database: numeric, the only one ever connected to
   uint16_t port = 0;
   uint32_t max_connections = 256;  ///< at once; one more is closed at once, and counted
-  uint32_t idle_seconds = 4 * 3600;
+  uint32_t idle_seconds = 14'400;
+  uint32_t connect_seconds = 10;
   uint32_t login_seconds = 60;
 };
 

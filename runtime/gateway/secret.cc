@@ -47,11 +47,6 @@ Result<Secret> Secret::Read(int fd, size_t max_bytes) {
     if (secret.size_ > max_bytes)
       return BadInput("credentials", "longer than " + std::to_string(max_bytes) + " bytes");
   }
-  while (secret.size_ > 0 &&
-         (secret.pages_[secret.size_ - 1] == '\n' || secret.pages_[secret.size_ - 1] == '\r'))
-    --secret.size_;
-  if (std::memchr(secret.pages_, '\0', secret.size_) != nullptr)
-    return BadInput("credentials", "holds a NUL byte");
   return secret;
 }
 

@@ -28,8 +28,8 @@ class Secret {
 
   /// Copies `bytes`; the caller wipes its own copy. kFault when the pages cannot be locked.
   static Result<Secret> Of(std::string_view bytes);
-  /// Reads `fd` from its present offset to the end, without a copy elsewhere, and leaves out line
-  /// ends at the end. More than `max_bytes`, or a NUL byte, is kBadInput.
+  /// Reads `fd` from its present offset to the end, without a copy elsewhere. More than `max_bytes`
+  /// is kBadInput.
   static Result<Secret> Read(int fd, size_t max_bytes);
 
   std::string_view view() const { return {pages_, size_}; }

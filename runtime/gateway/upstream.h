@@ -24,7 +24,8 @@ enum class ClientLogin { kScramSha256, kMd5, kCleartext };
 struct Upstream {
   std::string name;     ///< in the configuration
   std::string kind;     ///< "postgresql", "mssql" or "relay"
-  std::string host;     ///< as configured: a name or an address; TLS checks this name
+  std::string host;     ///< as configured: a name or an address; TLS checks it
+  std::string scheme;   ///< relay: of DATABASE_URL
   std::string address;  ///< numeric; pinned
   uint16_t port = 0;
   std::string database;  ///< the only one that a client may ask for
@@ -36,9 +37,13 @@ struct Upstream {
   Secret password;
 
   ClientLogin client_login = ClientLogin::kScramSha256;
-  uint32_t max_connections = 256;    ///< of one job at once
-  uint32_t idle_seconds = 4 * 3600;  ///< without a byte and without a statement that runs
-  uint32_t login_seconds = 60;       ///< for connecting and logging in
+  uint32_t max_connections = 256;  ///< of one job at once
+  uint32_t idle_seconds = 14'400;  ///< without a byte and without a statement that runs
+  uint32_t connect_seconds = 10;   ///< for connecting to the database
+  uint32_t login_seconds = 60;     ///< for all up to the end of the login
+  /// The real credentials go into DATABASE_URL, for a protocol that carrel cannot read. Only where
+  /// the policy names the database in permissions/plain-relay.json.
+  bool inject_real_credentials = false;
 };
 
 /// What the action is given: valid for one job, one gateway and its lifetime.

@@ -1,11 +1,15 @@
-// How the one database that a job was granted appears inside: mounts and environment.
+// How the one database that a job was granted appears inside: mounts, environment, and the gateway.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "audit/audit_log.h"
 #include "base/result.h"
+#include "gateway/gateway.h"
+#include "job/sandbox.h"
 #include "plan/launch_plan.h"
 #include "policy/decide.h"
 #include "policy/host_config.h"
@@ -16,6 +20,7 @@ namespace carrel {
 struct DatabaseAccess {
   std::vector<BindSpec> binds;
   std::map<std::string, std::string> environment;  ///< DATABASE_URL and what belongs to it
+  std::unique_ptr<gateway::Gateway> gateway;       ///< to a server; none for a file
 };
 
 /// What the plan needs for the decision's grant; touches nothing. kFault for a kind that this
@@ -23,7 +28,11 @@ struct DatabaseAccess {
 Result<DatabaseAccess> DescribeDatabase(const Decision& decision, const HostConfig& host);
 
 /// Step 6, before the plan: the granted database is there and the action will reach it; the error
-/// says what to do. The place at which a gateway to a server is opened.
+/// says what to do. For a server: its real credentials are read, its address is resolved and the
+/// job's own login is made. The job keeps the result as long as its action runs.
 Result<DatabaseAccess> OpenDatabase(const Decision& decision, const HostConfig& host);
+
+/// What serves the action while it runs: the gateway, whose records go to `log`. Empty without one.
+Companion ServeDatabase(const DatabaseAccess& access, AuditLog& log);
 
 }  // namespace carrel

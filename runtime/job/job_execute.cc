@@ -46,6 +46,7 @@ SandboxStreams LogStreams(JobContext& job) {
                          std::to_string((MonotonicNs() - begin) / 1'000'000'000) + " s");
   };
   streams.signals_cancel = true;
+  streams.companion = ServeDatabase(job.database, *job.log);
   streams.step = [&job](int number) {
     static const std::map<int, std::string> kNames = {{7, "compile the filter"},
                                                       {8, "make the cgroup, attach the audit"},
@@ -147,6 +148,8 @@ Result<void> RunAction(JobContext& job) {
     return job.log->Append("cancelled", {{"before_start", true}});
   }
   CARREL_ASSIGN(job.records.run, RunSandbox(*job.run, job.plan, *job.log, LogStreams(job)));
+  if (job.database.gateway) job.records.run.statements = job.database.gateway->statements();
+  job.database = {};
   job.records.container = ContainerMetadata(job.records, job.plan);
   CARREL_TRY(RequireWholeLog(job.records.run));
   return job.scratch->Sync();

@@ -82,6 +82,7 @@ PublicJob MakePublicJob(const JobRecords& records, PublicOutcome outcome) {
   job.ended_ns = records.run.ended_ns != 0 ? records.run.ended_ns : NowNs();
   job.outcome = outcome;
   job.counts = records.run.counts;
+  job.statements = records.run.statements;
   job.head = records.seal.head;
   if (!decision.allowed) return job;
   job.repository = records.job.repo_url;

@@ -155,6 +155,8 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   CARREL_ASSIGN(auto lowered, LowerPlan(plan, templates, cgroup));
   SuperviseRequest request;
   const std::function<void(const Cgroup&)> started = std::move(streams.started);
+  const Companion companion = std::move(streams.companion);
+  if (companion.service) request.services.push_back({companion.poll_fd, companion.service});
   CARREL_ASSIGN(ActionStreams action, ConnectStreams(plan, streams, request));
   CARREL_ASSIGN(const UniqueFd signals, BlockSignals());
 
@@ -175,13 +177,16 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
                                   {"io_weight_set", cgroup.io_weight_set()},
                                   {"event_source", source->name()}}));
   log.WarmUp();
-  CARREL_ASSIGN(const LaunchedInit init, launch->Complete());
+  CARREL_ASSIGN(const LaunchedInit init, launch->Complete(companion.open));
   launch.reset();
   if (started) started(cgroup);
   lowered.reset();  // mounts that the action has are its own now
   step(10);
   CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));
   result.ended_ns = NowNs();
+  if (companion.close)
+    if (auto closed = companion.close(); !closed && !result.end.failure)
+      result.end.failure = std::move(closed).error();
   CARREL_ASSIGN(result.usage, cgroup.Usage());
   auto counts = source->Finish(log);
   if (counts)

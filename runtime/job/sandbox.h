@@ -44,7 +44,16 @@ Result<void> AddMissingMountPoints(LaunchRequest& request, RunDir& directory);
 Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& facts,
                                const std::string& state_dir);
 
-/// Standard streams of the action as the supervisor sees them.
+/// Something on the host that serves the action while it runs: the gateway. All may be empty.
+struct Companion {
+  /// The namespaces are made, and nothing of the action runs: `pidfd` is in them.
+  std::function<Result<void>(int pidfd)> open;
+  int poll_fd = -1;
+  std::function<Result<void>()> service;  ///< when poll_fd is readable, and every 100 ms
+  std::function<Result<void>()> close;    ///< the action has ended
+};
+
+/// Standard streams of the action as the supervisor sees them, and what goes with it.
 struct SandboxStreams {
   std::vector<OutputStream> outputs;  ///< sources are made here: [0] stdout, [1] stderr
   int input_source = -1;
@@ -52,6 +61,7 @@ struct SandboxStreams {
   /// Called every second with what the audit source has counted so far.
   std::function<void(const EventCounts&)> every_second;
   bool signals_cancel = false;
+  Companion companion;
   /// Told of steps 7 (filter), 8 (cgroup, audit source), 9 (clone) and 10 (supervise) as they
   /// begin.
   std::function<void(int step)> step;
@@ -61,6 +71,7 @@ struct SandboxResult {
   ActionEnd end;
   CgroupUsage usage;
   EventCounts counts;
+  uint64_t statements = 0;     ///< that the gateway saw
   std::string seccomp_digest;  ///< of the profile
   int64_t started_ns = 0;
   int64_t ended_ns = 0;

@@ -180,7 +180,7 @@ Result<std::unique_ptr<Launch>> Launch::Begin(const LaunchPlan& plan, const Lowe
 }
 
 // Follows the child until the socket closes (the init was executed) or a step has failed.
-Result<void> Launch::Handshake() {
+Result<void> Launch::Handshake(const Prepared& prepared) {
   for (;;) {
     child::Message message{};
     const ssize_t n = ::recv(sync_.get(), &message, sizeof message, 0);
@@ -188,13 +188,14 @@ Result<void> Launch::Handshake() {
     if (n == 0) return {};
     if (n != static_cast<ssize_t>(sizeof message)) return SysFault("launch", "handshake");
     if (message.kind == child::MessageKind::kFailed) return StepError(plan_, message);
+    if (prepared) CARREL_TRY(prepared(init_.pidfd.get()));
     CARREL_TRY(MapIds(init_.pid, plan_));
     if (::send(sync_.get(), "g", 1, MSG_NOSIGNAL) != 1) return SysFault("launch", "handshake");
   }
 }
 
-Result<LaunchedInit> Launch::Complete() {
-  CARREL_TRY(Handshake());
+Result<LaunchedInit> Launch::Complete(const Prepared& prepared) {
+  CARREL_TRY(Handshake(prepared));
   oom_score_.reset();
   return std::exchange(init_, LaunchedInit{});
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 
 #include "base/unique_fd.h"
@@ -33,8 +34,11 @@ class Launch {
 
   /// Lets the child go on. When this returns, the init has been executed with every operation
   /// applied; on an error nothing runs, and the error tells the operation, the system call and
-  /// errno. `lowered.filter` must be there by now.
-  Result<LaunchedInit> Complete();
+  /// errno. `lowered.filter` must be there by now. `prepared` (may be empty) is called with the
+  /// child's pidfd when its namespaces are made and its loopback is up, before it gives up its
+  /// power and anything of the action runs; its error ends the launch.
+  using Prepared = std::function<Result<void>(int pidfd)>;
+  Result<LaunchedInit> Complete(const Prepared& prepared = {});
 
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
@@ -46,7 +50,7 @@ class Launch {
   class OomScore;
   Launch(const LaunchPlan& plan, const LoweredPlan& lowered);
   Result<void> Clone(const Cgroup& cgroup);
-  Result<void> Handshake();
+  Result<void> Handshake(const Prepared& prepared);
 
   const LaunchPlan& plan_;
   child::Program program_;

@@ -317,6 +317,11 @@ class Decider {
       Note("seccomp_profile", tool_->entry + "/allow_loopback_sockets",
            tool_->name + " may use sockets on its own loopback");
     }
+    if (decision_.database && decision_.database->kind != "sqlite") {
+      decision_.seccomp_profile = "loopback";
+      Note("seccomp_profile", decision_.decided_by["database"],
+           "the database is reached over the job's own loopback");
+    }
     if (tool_->copy_up_always) {
       decision_.copy_up_always = true;
       decision_.decided_by["copy_up_always"] = tool_->entry + "/copy_up_always";

@@ -1,0 +1,375 @@
+#include "gateway/pg_statements.h"
+
+#include "base/clock.h"
+
+namespace carrel::gateway::pg {
+namespace {
+
+constexpr std::string_view kClientTypes = "QPBDECSHdcfFX";
+constexpr std::string_view kServerTypes = "123ACDEGHINSTVZcdnst";
+constexpr std::string_view kNotRun = "not run: an earlier statement of the batch failed";
+
+// A name as the server sees it: it keeps 63 bytes.
+std::string ServerName(std::string_view name) { return std::string(name.substr(0, 63)); }
+
+// The types that most statements have, by name (pg_type.dat).
+std::string TypeName(uint32_t oid) {
+  static const std::map<uint32_t, const char*> kNames = {
+      {0, "unspecified"},    {16, "bool"},      {17, "bytea"},    {20, "int8"},
+      {21, "int2"},          {23, "int4"},      {25, "text"},     {114, "json"},
+      {700, "float4"},       {701, "float8"},   {705, "unknown"}, {1042, "char"},
+      {1043, "varchar"},     {1082, "date"},    {1083, "time"},   {1114, "timestamp"},
+      {1184, "timestamptz"}, {1700, "numeric"}, {2950, "uuid"},   {3802, "jsonb"}};
+  const auto found = kNames.find(oid);
+  return found != kNames.end() ? found->second : "oid " + std::to_string(oid);
+}
+
+std::vector<std::string> TypeNames(std::string_view counted) {
+  std::vector<std::string> names;
+  if (counted.size() < 2) return names;
+  const size_t count = ReadU16(counted);
+  counted.remove_prefix(2);
+  for (size_t i = 0; i < count && counted.size() >= 4; ++i, counted.remove_prefix(4))
+    names.push_back(TypeName(ReadU32(counted)));
+  return names;
+}
+
+}  // namespace
+
+Statements::Statements(Link& link, std::string_view secret) : link_(link), secret_(secret) {}
+
+bool Statements::FromClient(std::string_view bytes) {
+  now_ns_ = MonotonicNs();
+  ClientSide side{*this};
+  return client_reader_.Feed(bytes, side);
+}
+
+bool Statements::FromServer(std::string_view bytes) {
+  now_ns_ = MonotonicNs();
+  ServerSide side{*this};
+  return server_reader_.Feed(bytes, side);
+}
+
+std::unique_ptr<Statement> Statements::NewStatement(const char* how) {
+  auto log = std::make_unique<Statement>();
+  log->connection = link_.id();
+  log->number = ++numbers_;
+  log->how = how;
+  log->began_ns = now_ns_;
+  return log;
+}
+
+bool Statements::BeginClient(char type, uint32_t size) {
+  if (kClientTypes.find(type) == kClientTypes.npos) return false;
+  if (std::string_view("DECSHXcf").find(type) != std::string_view::npos && size > kMaxSmallBody)
+    return false;
+  client_type_ = type;
+  client_size_ = size;
+  client_head_.clear();
+  client_wanted_ = type != 'd';
+  if (type == 'Q' || type == 'P') {
+    reading_ = NewStatement(type == 'Q' ? "query" : "prepare");
+    part_ = type == 'Q' ? Part::kText : Part::kName;
+  } else if (type == 'd') {
+    if (Statement* copy = Front("QE")) copy->bytes_in += size;
+  }
+  return true;
+}
+
+void Statements::ClientPiece(std::string_view bytes) {
+  if (reading_ == nullptr) {
+    client_head_.append(bytes.substr(0, kMaxHead - client_head_.size()));
+    return;
+  }
+  if (part_ == Part::kName) {
+    const size_t end = std::min(bytes.find('\0'), bytes.size());
+    client_head_.append(bytes.substr(0, std::min(end, kMaxHead - client_head_.size())));
+    if (end == bytes.size()) return;
+    reading_->name = ServerName(client_head_);
+    client_head_.clear();
+    part_ = Part::kText;
+    bytes.remove_prefix(end + 1);
+  }
+  if (part_ == Part::kText) {
+    // A Query's text is all of it: what stands behind a NUL byte is to be seen too.
+    const size_t end =
+        client_type_ == 'Q' ? bytes.size() : std::min(bytes.find('\0'), bytes.size());
+    AddText(bytes.substr(0, end));
+    if (end == bytes.size()) return;
+    part_ = Part::kTail;
+    bytes.remove_prefix(end + 1);
+  }
+  // The tail's size is bounded by its own count: 65535 types.
+  client_head_.append(
+      bytes.substr(0, (256u << 10) - std::min<size_t>(client_head_.size(), 256u << 10)));
+}
+
+// A text that is longer than a record goes out in parts, as it comes: nothing is cut off.
+void Statements::AddText(std::string_view bytes) {
+  std::string& text = reading_->text;
+  while (!bytes.empty()) {
+    const size_t take = std::min(bytes.size(), kMaxPart - text.size());
+    text.append(bytes.substr(0, take));
+    bytes.remove_prefix(take);
+    if (text.size() < kMaxPart || bytes.empty()) continue;
+    Redact(text);
+    link_.Log(Event{"statement-text",
+                    link_.id(),
+                    {{"statement", reading_->number},
+                     {"part", uint64_t{reading_->part}},
+                     {"text", std::move(text)}}});
+    text.clear();
+    ++reading_->part;
+  }
+}
+
+bool Statements::EndClient() {
+  switch (client_type_) {
+    case 'Q':
+      if (reading_->text.ends_with('\0')) reading_->text.pop_back();
+      Ask('Q', std::move(reading_));
+      return true;
+    case 'P':
+      return EndParse();
+    case 'B':
+      return EndBind();
+    case 'D':
+      if (client_head_.size() < 2) return false;
+      Ask('D');
+      return true;
+    case 'E':
+      return EndExecute();
+    case 'C':
+      return EndCloseStatement();
+    case 'F': {
+      if (client_head_.size() < 4) return false;
+      auto log = NewStatement("function");
+      log->name = "oid " + std::to_string(ReadU32(client_head_));
+      log->bytes_in = client_size_;
+      Ask('F', std::move(log));
+      return true;
+    }
+    case 'c':
+    case 'f':
+      copy_in_ = false;
+      return true;
+    case 'S':
+      // While the server takes a COPY's data it drops these; one comes after the data's end.
+      if (!copy_in_) Ask('S');
+      return true;
+    default:  // H, X
+      return true;
+  }
+}
+
+bool Statements::EndParse() {
+  auto log = std::move(reading_);
+  if (part_ != Part::kTail) return false;
+  log->types = TypeNames(client_head_);
+  Remember(prepared_, log->name, log->number);
+  Ask('P', std::move(log));
+  return true;
+}
+
+bool Statements::EndBind() {
+  std::string_view rest = client_head_, portal, name;
+  if (!TakeString(rest, portal) || !TakeString(rest, name)) return false;
+  const auto found = prepared_.find(ServerName(name));
+  Remember(portals_, portal, found != prepared_.end() ? found->second : 0);
+  Ask('B');
+  return true;
+}
+
+bool Statements::EndExecute() {
+  std::string_view rest = client_head_, portal;
+  if (!TakeString(rest, portal)) return false;
+  auto log = NewStatement("execute");
+  log->name = ServerName(portal);
+  const auto found = portals_.find(log->name);
+  if (found != portals_.end()) log->prepared = found->second;
+  Ask('E', std::move(log));
+  return true;
+}
+
+bool Statements::EndCloseStatement() {
+  std::string_view rest = client_head_, name;
+  if (rest.empty()) return false;
+  const char what = rest[0];
+  rest.remove_prefix(1);
+  if (!TakeString(rest, name)) return false;
+  (what == 'S' ? prepared_ : portals_).erase(ServerName(name));
+  Ask('C');
+  return true;
+}
+
+void Statements::Remember(std::map<std::string, uint64_t>& names, std::string_view name,
+                          uint64_t number) {
+  // A client that has more names than anybody needs gets executions logged by name alone.
+  if (names.size() >= kMaxNames) names.erase(names.begin());
+  names[ServerName(name)] = number;
+}
+
+void Statements::Ask(char type, std::unique_ptr<Statement> log) {
+  if (type == 'S') skipping_ = false;
+  if (!skipping_) {
+    pending_.push_back({type, std::move(log)});
+  } else if (log != nullptr) {
+    log->tag = kNotRun;
+    Emit(std::move(log));
+  }
+}
+
+bool Statements::BeginServer(char type, uint32_t size) {
+  if (kServerTypes.find(type) == kServerTypes.npos) return false;
+  server_type_ = type;
+  server_wanted_ = false;
+  switch (type) {
+    case 'D':
+    case 'd':
+      if (Statement* log = Front("QE")) {
+        ++log->rows;
+        log->bytes_out += size;
+      }
+      return true;
+    case 'V':
+      if (Statement* log = Front("F")) log->bytes_out += size;
+      return true;
+    default:
+      server_wanted_ = true;
+      server_head_.clear();
+      return true;
+  }
+}
+
+bool Statements::EndServer() {
+  switch (server_type_) {
+    case '1':
+      Answered("P", "");
+      break;
+    case '2':
+      Answered("B", "");
+      break;
+    case '3':
+      Answered("C", "");
+      break;
+    case 'T':
+    case 'n':
+      Answered("D", "");
+      break;
+    case 't':
+      NoteTypes();
+      break;
+    case 'C':
+      AddTag(std::string_view(server_head_).substr(0, server_head_.find('\0')));
+      copy_in_ = false;
+      Answered("E", "");
+      break;
+    case 'I':
+      Answered("E", "");
+      break;
+    case 's':
+      Answered("E", "suspended");
+      break;
+    case 'G':
+      copy_in_ = true;
+      if (Front("E") != nullptr) DropSyncs();
+      break;
+    case 'E':
+      Failed(ErrorField(server_head_, 'C'));
+      break;
+    case 'Z':
+      Ready();
+      break;
+    default:
+      break;
+  }
+  return true;
+}
+
+// The first request without an answer, when it is of these types and one to log.
+Statement* Statements::Front(std::string_view types) {
+  if (pending_.empty() || types.find(pending_.front().type) == types.npos) return nullptr;
+  return pending_.front().log.get();
+}
+
+void Statements::AddTag(std::string_view tag) {
+  Statement* log = Front("QE");
+  if (log == nullptr || log->tag.size() > 1000) return;
+  if (!log->tag.empty()) log->tag += "; ";
+  log->tag += tag.substr(0, 100);
+}
+
+void Statements::Answered(std::string_view types, std::string_view tag) {
+  if (pending_.empty() || types.find(pending_.front().type) == types.npos) return;
+  auto log = std::move(pending_.front().log);
+  pending_.pop_front();
+  if (log == nullptr) return;
+  if (!tag.empty()) log->tag = tag;
+  log->duration_ns = now_ns_ - log->began_ns;
+  Emit(std::move(log));
+}
+
+void Statements::NoteTypes() {
+  const std::vector<std::string> types = TypeNames(server_head_);
+  if (types.empty()) return;
+  std::string joined;
+  for (const std::string& type : types) joined += (joined.empty() ? "" : ", ") + type;
+  link_.Log(Event{"statement-types", link_.id(), {{"types", std::move(joined)}}});
+}
+
+void Statements::Failed(std::string_view sqlstate) {
+  const std::string state(sqlstate.substr(0, 5));
+  copy_in_ = false;
+  if (pending_.empty()) {
+    link_.Log(Event{"gateway-server-error", link_.id(), {{"error", state}}});
+    return;
+  }
+  Request& front = pending_.front();
+  if (front.log != nullptr) front.log->error = state;
+  if (front.type == 'Q' || front.type == 'F' || front.type == 'S') return;  // ReadyForQuery follows
+  Answered("PBDEC", "");
+  // The server drops what else was asked, up to the next Sync.
+  while (!pending_.empty() && pending_.front().type != 'S') {
+    auto log = std::move(pending_.front().log);
+    pending_.pop_front();
+    if (log == nullptr) continue;
+    log->tag = kNotRun;
+    Emit(std::move(log));
+  }
+  skipping_ = pending_.empty();
+}
+
+void Statements::Ready() {
+  while (!pending_.empty()) {
+    const char type = pending_.front().type;
+    Answered(std::string_view(&type, 1), "");
+    if (type == 'Q' || type == 'F' || type == 'S') return;
+  }
+}
+
+void Statements::DropSyncs() {
+  std::erase_if(pending_, [](const Request& request) { return request.type == 'S'; });
+}
+
+void Statements::Redact(std::string& text) const {
+  if (secret_.empty()) return;
+  for (size_t at; (at = text.find(secret_)) != std::string::npos;)
+    text.replace(at, secret_.size(), "[]");
+}
+
+void Statements::Emit(std::unique_ptr<Statement> log) {
+  Redact(log->text);
+  link_.Log(std::move(*log));
+}
+
+void Statements::Finished() {
+  if (reading_ != nullptr && !(reading_->text.empty() && reading_->part == 0)) {
+    reading_->tag = "not sent whole";
+    Emit(std::move(reading_));
+  }
+  for (Request& request : pending_)
+    if (request.log != nullptr) Emit(std::move(request.log));
+  pending_.clear();
+}
+
+}  // namespace carrel::gateway::pg

@@ -1,0 +1,260 @@
+// Jobs of `carrel run` that are granted a PostgreSQL: what they reach, what they don't, and what of
+// it is written down.
+#include <gmock/gmock.h>
+
+#include "support/postgres.h"
+#include "support/study.h"
+
+namespace carrel::testing_support {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class GatewayJob : public ::testing::Test {
+ protected:
+  GatewayJob() {
+    MakeImages();
+    study_.EditJson("policies/tools.json",
+                    [](Json& tools) { tools["tools"]["dbprobe"]["versions"].push_back("v2"); });
+    Configure("default", "records");
+    server_.Admin("create database other owner reader");
+  }
+
+  Json ServerConfig(const std::string& database) {
+    return {{"kind", "postgresql"},
+            {"host", "127.0.0.1"},
+            {"port", server_.port()},
+            {"database", database},
+            {"tls", {{"mode", "off"}}},
+            {"temporary_database", "scratch"},
+            {"credentials", {{"file", server_.CredentialsFile()}}}};
+  }
+  void Configure(const std::string& name, const std::string& database) {
+    study_.config()["databases"][name] = ServerConfig(database);
+    study_.WriteConfig();
+  }
+
+  Json DatabaseJob(const std::string& script) {
+    Json job = study_.Job(script);
+    job["image"] = "dbprobe:v2";
+    job["allow_database_access"] = true;
+    return job;
+  }
+  /// Runs lines of shell in a granted job; the file output/out.csv is what it prints.
+  std::string RunScript(const std::string& script) {
+    const Json job =
+        DatabaseJob("mkdir -p output; { " + script + "\n} > output/out.csv 2>&1; true");
+    last_ = job["id"];
+    const JobRun run = study_.Run(job);
+    EXPECT_EQ(run.exit_code, 0) << run.errors << run.output;
+    return ReadFile(study_.level3("output/out.csv")).value_or("(no output)");
+  }
+  /// The audit log of the last job, as JSON lines.
+  std::string AuditLogText(std::vector<std::string> options = {}) {
+    options.insert(options.begin(), {"audit", "query", last_, "--json"});
+    return study_.Carrel(options).output;
+  }
+
+  Postgres server_;
+  Study study_;
+  std::string last_;
+
+ private:
+  // Busybox, psql, pgbench, sqlrunner, and Python with psycopg2: programs of this host with the
+  // libraries that they need.
+  void MakeImages() {
+    const std::string root = study_.path() + "/rootfs";
+    const std::string script =
+        "set -e; cd /; root=$1; sqlrunner=$2\n"
+        "dpkg -L libpython3.11-minimal libpython3.11-stdlib python3-psycopg2 |"
+        "  grep -E '^/usr/lib' | grep -vE '/(test|idlelib|lib2to3|tkinter|ensurepip|pydoc_data|"
+        "unittest|distutils|asyncio|__pycache__|tests)(/|$)' |"
+        "  tar -c --no-recursion --ignore-failed-read -T - | tar -x -C $root\n"
+        "cp -L $sqlrunner /usr/bin/python3.11 /usr/lib/postgresql/15/bin/psql"
+        "  /usr/lib/postgresql/15/bin/pgbench $root/bin/\n"
+        "{ ldd $root/bin/psql $root/bin/pgbench $root/bin/sqlrunner $root/bin/python3.11;"
+        "  ldd $(find $root/usr/lib/python3* -name '*.so'); } | grep -oE '/[^ ]*\\.so[^ ]*' |"
+        "  grep '^/lib' | sort -u | xargs cp -L --parents -t $root\n";
+    auto made = RunTool({"sh", "-c", script, "sh", root, CARREL_BUILD_DIR "/images/sqlrunner"});
+    ASSERT_EQ(made.exit_code, 0) << made.errors;
+    Import(root, "dbprobe:v2", {});
+    Import(root, "sqlrunner:v1", {"/bin/sqlrunner"});
+  }
+  void Import(const std::string& root, const std::string& name,
+              const std::vector<std::string>& entrypoint) {
+    const std::string layout = study_.path() + "/layout-" + name;
+    WriteOciLayout(layout, root,
+                   {{"Env", {"PATH=/bin", "FROM_IMAGE=yes"}}, {"Entrypoint", entrypoint}});
+    auto imported = study_.Carrel({"image", "import", layout, "--name", name});
+    ASSERT_EQ(imported.exit_code, 0) << imported.errors;
+  }
+};
+
+TEST_F(GatewayJob, ClientsInsideReachTheDatabase) {
+  server_.Admin(
+      "create table patients(id int, name text); insert into patients "
+      "select g, 'patient ' || g from generate_series(1, 1000) g; "
+      "grant all on patients to reader",
+      "records");
+  WriteFile(study_.repository() + "/pipeline.sql",
+            "\\startpipeline\nselect 1;\nselect 2;\nselect 3;\n\\endpipeline\n");
+  study_.Commit({});
+  const std::string output = RunScript(
+      "psql -XAt \"$DATABASE_URL\" -c 'select count(*), min(name) from patients'\n"
+      "psql -XAt \"$DATABASE_URL\" -c '\\copy patients to /tmp/copy'; wc -l < /tmp/copy\n"
+      "python3.11 -c 'import os, psycopg2; c = psycopg2.connect(os.environ[\"DATABASE_URL\"]); "
+      "k = c.cursor(); k.execute(\"select name from patients where id = %s\", (7,)); "
+      "print(k.fetchall())'\n"
+      "pgbench -n -M extended -f pipeline.sql -t 5 \"$DATABASE_URL\" | grep processed\n"
+      "echo \"$TEMP_DATABASE_NAME\"");
+  EXPECT_EQ(output,
+            "1000|patient 1\n1000\n[('patient 7',)]\n"
+            "number of transactions actually processed: 5/5\nscratch\n");
+  const std::string log = AuditLogText();
+  EXPECT_THAT(log, HasSubstr("select count(*), min(name) from patients"));
+  EXPECT_THAT(log, HasSubstr("select name from patients where id = 7"));
+  EXPECT_THAT(log, AllOf(HasSubstr("gateway-start"), HasSubstr("gateway-end")));
+  auto verified = study_.Carrel({"audit", "verify", last_});
+  EXPECT_EQ(verified.exit_code, 0) << verified.output << verified.errors;
+  // One digit of the count is public, and no statement.
+  const std::string published = ReadFile(study_.state() + "/public/log.jsonl").value_or("");
+  EXPECT_THAT(published, AllOf(HasSubstr("\"statements\":"), Not(HasSubstr("\"statements\":0"))));
+  EXPECT_THAT(published, Not(HasSubstr("patients")));
+}
+
+TEST_F(GatewayJob, NothingElseIsReachable) {
+  const std::string script =
+      "cat > /tmp/t.py <<'END'\n"
+      "import os, socket, psycopg2\n"
+      "def dial(family, address, kind=socket.SOCK_STREAM):\n"
+      "  try:\n"
+      "    s = socket.socket(family, kind); s.settimeout(3); s.connect(address); "
+      "print('CONNECTED', "
+      "address)\n"
+      "  except OSError as e: print('no', e.errno)\n"
+      "inet = socket.AF_INET\n"
+      "dial(inet, ('10.1.2.3', 5432))\n"
+      "dial(inet, ('127.0.0.1', " +
+      std::to_string(server_.port()) +
+      "))\n"
+      "dial(inet, ('127.0.0.2', 5432))\n"
+      "dial(inet, ('8.8.8.8', 53), socket.SOCK_DGRAM)\n"
+      "dial(socket.AF_INET6, ('::1', 5432))\n"
+      "dial(socket.AF_UNIX, '\\0carrel')\n"
+      "dial(socket.AF_UNIX, '/var/run/postgresql/.s.PGSQL.5432')\n"
+      "url = os.environ['DATABASE_URL']\n"
+      "def login(url):\n"
+      "  try: psycopg2.connect(url); print('LOGGED IN')\n"
+      "  except psycopg2.OperationalError as e: print(str(e).split('FATAL:')[1].strip())\n"
+      "login(url.rsplit('/', 1)[0] + '/other')\n"
+      "login('postgresql://job_000000000000:x@127.0.0.1:5432/records')\n"
+      "login(open('old.txt').read().strip() if os.path.exists('old.txt') else url + 'x')\n"
+      "END\n"
+      "python3.11 /tmp/t.py; echo \"$DATABASE_URL\" > output/url.csv";
+  const std::string expected =
+      "no 101\nno 111\nno 111\nno 101\nno 111\nno 111\nno 2\n"
+      "this job was not granted the database \"other\"\npassword authentication failed\n";
+  EXPECT_EQ(RunScript(script), expected + "this job was not granted the database \"recordsx\"\n");
+  for (const char* address : {"inet:10.1.2.3:5432", "inet:127.0.0.2:5432", "inet6:[::1]:5432"})
+    EXPECT_THAT(AuditLogText({"--address", address}), HasSubstr("\"connect\"")) << address;
+  EXPECT_THAT(AuditLogText(), AllOf(HasSubstr("another database was asked for: other"),
+                                    HasSubstr("the credentials are not this job's")));
+  // The first job's credentials, in the next job.
+  const std::string old = ReadFile(study_.level3("output/url.csv")).value_or("");
+  EXPECT_THAT(old, ::testing::StartsWith("postgresql://job_"));
+  study_.Commit({{"old.txt", old}});
+  EXPECT_EQ(RunScript(script), expected + "password authentication failed\n");
+  EXPECT_NE(ReadFile(study_.level3("output/url.csv")).value_or(""), old);
+}
+
+TEST_F(GatewayJob, AJobWithoutAGrantHasNoGateway) {
+  Json job = study_.Job(
+      "mkdir -p output; psql -X 'postgresql://a:b@127.0.0.1:5432/records' "
+      "> output/out.csv 2>&1; env >> output/out.csv");
+  job["image"] = "dbprobe:v2";
+  const JobRun run = study_.Run(job);
+  ASSERT_EQ(run.exit_code, 0) << run.errors;
+  const std::string output = ReadFile(study_.level3("output/out.csv")).value_or("");
+  EXPECT_THAT(output, AllOf(HasSubstr("could not create socket"), Not(HasSubstr("DATABASE_URL"))));
+}
+
+TEST_F(GatewayJob, TheRealPasswordIsNowhere) {
+  const std::string script =
+      "env; cat /proc/self/environ /proc/1/environ /proc/1/cmdline; psql -XAt \"$DATABASE_URL\" -c "
+      "\"select 'seen'\" -c '\\conninfo' -c 'select * from nope';"
+      "psql \"$DATABASE_URL\"x -c 'select 1'; grep -r -a -l -- '" +
+      std::string(kRealPassword).substr(0, 8) + "' /tmp /workspace /dev/shm; true";
+  std::string all = RunScript(script) + AuditLogText();
+  EXPECT_THAT(all, HasSubstr("seen"));
+  // With wrong credentials, too: what is said then.
+  study_.config()["databases"]["default"]["credentials"]["file"] =
+      server_.CredentialsFile("reader:" + std::string(kRealPassword) + "-wrong");
+  study_.WriteConfig();
+  all += RunScript(script) + AuditLogText();
+  EXPECT_THAT(all, HasSubstr("gateway-login-failed"));
+  EXPECT_EQ(all.find(kRealPassword), std::string::npos);
+  for (const std::string& place : {study_.state(), study_.high(), study_.medium()}) {
+    auto found = RunTool({"grep", "-r", "-a", "-l", "--", kRealPassword, place});
+    EXPECT_EQ(found.output, "");
+    EXPECT_EQ(found.exit_code, 1) << found.errors;
+  }
+  auto printed = RunTool({"sh", "-c", "cat \"$0\"/run*.out \"$0\"/run*.err", study_.path()});
+  EXPECT_THAT(printed.output, Not(HasSubstr(kRealPassword)));
+  EXPECT_THAT(printed.output, HasSubstr("decide"));
+}
+
+TEST_F(GatewayJob, TheDatabaseIsAway) {
+  server_.Stop();
+  EXPECT_THAT(RunScript("psql \"$DATABASE_URL\" -c 'select 1'"),
+              HasSubstr("the database cannot be reached"));
+  EXPECT_THAT(AuditLogText(), AllOf(HasSubstr("gateway-unreachable"), HasSubstr("ECONNREFUSED")));
+  server_.Start();
+  study_.config()["databases"]["default"]["host"] = "no-such-host.invalid";
+  study_.WriteConfig();
+  const JobRun run = study_.Run(DatabaseJob("true"));
+  EXPECT_EQ(run.exit_code, 70);
+  EXPECT_THAT(run.error(), HasSubstr("no-such-host.invalid"));
+}
+
+TEST_F(GatewayJob, EndsWithTheActionWhateverItLeavesOpen) {
+  const auto began = std::chrono::steady_clock::now();
+  Json job = DatabaseJob(
+      "mkdir -p output; for i in 1 2 3 4 5 6 7 8; do psql \"$DATABASE_URL\" -c "
+      "'select pg_sleep(100)' & done; sleep 2; echo x > output/a.csv");
+  const JobRun run = study_.Run(job);
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
+  last_ = job["id"];
+  EXPECT_THAT(AuditLogText(), HasSubstr("unfinished"));
+  EXPECT_TRUE(WaitFor([&] {
+    return server_.Admin("select count(*) from pg_stat_activity where usename = 'reader'") == "0\n";
+  })) << "sessions are left on the server";
+}
+
+TEST_F(GatewayJob, SqlRunnerGetsItsRows) {
+  server_.Admin(
+      "create table patients(id int); insert into patients values (1), (2), (3);"
+      "create table \"PatientsWithTypeOneDissent\"(id int);"
+      "insert into \"PatientsWithTypeOneDissent\" values (2); grant select on "
+      "patients, \"PatientsWithTypeOneDissent\" to reader",
+      "records");
+  study_.Commit({{"query.sql",
+                  "select id from patients where id not in (select id from "
+                  "\"PatientsWithTypeOneDissent\") order by id"}});
+  Json job = study_.Job("");
+  job["image"] = "sqlrunner:v1";
+  job["args"] = {"query.sql", "--output", "output/rows.csv"};
+  job["allow_database_access"] = true;
+  const JobRun run = study_.Run(job);
+  ASSERT_EQ(run.exit_code, 0) << run.errors << run.output;
+  EXPECT_EQ(ReadFile(study_.level3("output/rows.csv")).value_or(""), "id\r\n1\r\n3\r\n");
+  last_ = job["id"];
+  EXPECT_THAT(AuditLogText(), AllOf(HasSubstr("BEGIN READ ONLY"), HasSubstr("\"prepare\""),
+                                    HasSubstr("order by id")));
+}
+
+}  // namespace
+}  // namespace carrel::testing_support
