@@ -14,11 +14,17 @@ class AuditLog;
 
 /// What a source has seen so far. `lost` > 0 fails the job.
 struct EventCounts {
-  uint64_t events = 0;  ///< syscalls, entry and exit counted as one
-  uint64_t denied = 0;  ///< refused by the seccomp filter
-  uint64_t lost = 0;    ///< known to have happened and not in the log
-  uint64_t stops = 0;   ///< times the action was held so that the reader could catch up
+  uint64_t events = 0;      ///< syscalls, entry and exit counted as one
+  uint64_t denied = 0;      ///< refused by the seccomp filter
+  uint64_t lost = 0;        ///< known to have happened and not in the log
+  uint64_t stops = 0;       ///< times the action was held so that the reader could catch up
+  bool entry_only = false;  ///< calls as they began: no results, no refused calls, no ends of tasks
 };
+
+/// "full", or "entry_only": as logs, records and results say it.
+inline const char* Completeness(const EventCounts& counts) {
+  return counts.entry_only ? "entry_only" : "full";
+}
 
 class EventSource {
  public:
@@ -27,11 +33,14 @@ class EventSource {
   /// "bpf", "seccomp-notify" or "replay": goes into the log.
   virtual std::string name() const = 0;
 
+  /// Whether it sees calls only as they begin.
+  virtual bool entry_only() const { return false; }
+
   /// A descriptor that polls readable when Drain has work to do.
   virtual int poll_fd() const = 0;
 
   /// Moves what is there into the log and lets held tasks go on. Called when poll_fd is readable
-  /// and at least every 100 ms. An error is fatal: the action is killed.
+  /// and at least every 100 ms. An error is fatal: the action is killed. A lost event is one.
   virtual Result<void> Drain(AuditLog& log) = 0;
 
   /// What has been seen so far; for people who watch a job.
@@ -43,8 +52,10 @@ class EventSource {
 
 /// Loads (or finds pinned under `state_dir`/bpf, mounting a bpffs there) the BPF programs and arms
 /// them for the cgroup v2 id `cgroup_id`. Events are recorded from the first successful exec of a
-/// task in that cgroup (the init). Nothing is recorded for other cgroups.
+/// task in that cgroup (the init). Nothing is recorded for other cgroups. `cgroup_fd` is its
+/// directory, which must stay open: the cgroup is frozen while a full ring is read. With -1 only
+/// the programs hold processes, by SIGSTOP.
 Result<std::unique_ptr<EventSource>> AttachBpfSource(const std::string& state_dir,
-                                                     uint64_t cgroup_id);
+                                                     uint64_t cgroup_id, int cgroup_fd = -1);
 
 }  // namespace carrel

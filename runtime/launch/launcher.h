@@ -16,6 +16,15 @@ struct LaunchedInit {
   pid_t pid = -1;
   UniqueFd pidfd;
   UniqueFd report;  ///< receives carrel_init_report messages
+  UniqueFd root;    ///< its root directory
+};
+
+/// Who looks after a filter that notifies of every call (LoweredPlan::Listen): the child's exec is
+/// one of them, and waits for `serve`.
+struct CallListener {
+  std::function<Result<void>(UniqueFd)> take;  ///< gets the listener
+  std::function<Result<void>()> serve;         ///< is called when `fd` is readable
+  int fd = -1;
 };
 
 /// The action's ends of its standard streams.
@@ -38,7 +47,7 @@ class Launch {
   /// child's pidfd when its namespaces are made and its loopback is up, before it gives up its
   /// power and anything of the action runs; its error ends the launch.
   using Prepared = std::function<Result<void>(int pidfd)>;
-  Result<LaunchedInit> Complete(const Prepared& prepared = {});
+  Result<LaunchedInit> Complete(const CallListener& listener = {}, const Prepared& prepared = {});
 
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
@@ -50,13 +59,16 @@ class Launch {
   class OomScore;
   Launch(const LaunchPlan& plan, const LoweredPlan& lowered);
   Result<void> Clone(const Cgroup& cgroup);
-  Result<void> Handshake(const Prepared& prepared);
+  Result<void> Handshake(const CallListener& listener, const Prepared& prepared);
+  Result<bool> Await(const CallListener& listener);
+  Result<UniqueFd> TakeListener(int number);
 
   const LaunchPlan& plan_;
   child::Program program_;
   std::unique_ptr<Stack> stack_;
   std::unique_ptr<OomScore> oom_score_;
   UniqueFd sync_;
+  bool listening_ = false;
   LaunchedInit init_;
 };
 

@@ -33,6 +33,7 @@ Limits BuiltInDefaults() {
   limits.scratch_inodes = 200'000;
   limits.file_bytes = 10ull << 30;
   limits.log_bytes = 16ull << 20;
+  limits.audit_bytes = 16ull << 30;
   limits.open_files = 4096;
   return limits;
 }
@@ -48,6 +49,7 @@ Limits BuiltInMaxima() {
   limits.scratch_inodes = 10'000'000;
   limits.file_bytes = 1ull << 40;
   limits.log_bytes = 1ull << 30;
+  limits.audit_bytes = 1ull << 40;
   limits.open_files = 16'384;
   return limits;
 }
@@ -259,6 +261,7 @@ Result<HostConfig> DecodeHostConfig(const Json& value) {
                "\"carrel.slice/carrel-jobs.service\"");
   DecodePipeline(in, config);
   DecodeRetention(in, config);
+  config.allow_entry_only_audit = in.Bool("allow_entry_only_audit").value_or(false);
   CARREL_TRY(in.Finish());
   return config;
 }
@@ -333,6 +336,7 @@ OrderedJson ToJson(const HostConfig& config) {
                        {"log_days", days.log_days},
                        {"image_days", days.image_days},
                        {"selftest_days", days.selftest_days}};
+  json["allow_entry_only_audit"] = config.allow_entry_only_audit;
   return json;
 }
 
