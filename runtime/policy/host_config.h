@@ -83,7 +83,6 @@ struct HostConfig {
   std::string cgroup_parent = "carrel";  ///< below each hierarchy's root; names, with '/' between
   PipelineConfig pipeline;
   RetentionConfig retention;
-  std::string cgroup_parent = "carrel";  ///< one component below each hierarchy's root
   /// Where the kernel refuses BPF: run with a log of calls as they begin, without results and
   /// without the refused ones. Otherwise such a host runs nothing.
   bool allow_entry_only_audit = false;
