@@ -9,6 +9,7 @@
 #include <set>
 
 #include "audit/verify.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "cli/audit_files.h"
 #include "cli/command.h"
@@ -17,7 +18,7 @@
 #include "launch/host_facts.h"
 #include "launch/run_dir.h"
 #include "policy/host_config.h"
-#include "policy/policy.h"
+#include "policy/host_policy.h"
 
 namespace carrel {
 namespace {
@@ -137,7 +138,7 @@ class Collector {
   Result<void> Images() {
     if (host_.retention.image_days == 0) return {};
     if (::access((host_.state + "/images").c_str(), F_OK) != 0) return {};
-    CARREL_ASSIGN(const Policy policy, LoadPolicy(host_.policies));
+    CARREL_ASSIGN(const Policy policy, LoadHostPolicy(host_, NowNs()));
     std::set<std::string> named;
     for (const auto& [name, tool] : policy.tools)
       for (const std::string& image : tool.images)

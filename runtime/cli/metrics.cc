@@ -16,7 +16,7 @@
 #include "cli/command.h"
 #include "image/image_store.h"
 #include "policy/host_config.h"
-#include "policy/policy.h"
+#include "policy/host_policy.h"
 
 namespace carrel {
 namespace {
@@ -174,7 +174,7 @@ void PutImages(const HostConfig& host, Text& out) {
   out.Value(static_cast<double>(images.size()));
   out.Metric("carrel_image_bytes", "Apparent size of their trees.");
   out.Value(bytes);
-  auto policy = LoadPolicy(host.policies);
+  auto policy = LoadHostPolicy(host, NowNs());
   size_t soon = 0;
   if (policy)
     for (const auto& [file, grants] : policy->permissions)

@@ -5,13 +5,14 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/subprocess.h"
 #include "cli/command.h"
 #include "cli/pipeline_report.h"
 #include "pipeline/runner.h"
+#include "policy/host_policy.h"
 #include "policy/names.h"
-#include "policy/policy.h"
 
 namespace carrel {
 namespace {
@@ -84,7 +85,7 @@ Result<void> ChooseWho(const PipelineOptions& options, PipelineRequest& request)
   const PipelineConfig& defaults = request.host.pipeline;
   request.workspace = options.workspace.empty() ? defaults.workspace : options.workspace;
   if (request.workspace.empty()) {
-    CARREL_ASSIGN(const Policy policy, LoadPolicy(request.host.policies));
+    CARREL_ASSIGN(const Policy policy, LoadHostPolicy(request.host, NowNs()));
     request.workspace = std::filesystem::path(request.tree->directory).filename();
     if (!policy.workspace_projects.contains(request.workspace)) {
       std::string known;

@@ -7,9 +7,12 @@
 #include <ctime>
 #include <filesystem>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/subprocess.h"
+#include "policy/bundle.h"
 #include "policy/names.h"
+#include "policy/policy.h"
 
 namespace carrel {
 namespace {
@@ -49,6 +52,28 @@ Result<void> CopyTree(const std::string& from, const std::string& to) {
   return {};
 }
 
+// The host's policy as files, wherever it has it.
+Result<void> CopyPolicy(const HostConfig& host, const std::string& to) {
+  PolicyFiles files;
+  if (host.policy_bundle) {
+    CARREL_ASSIGN(const std::string text, ReadFile(host.policy_bundle->file, 64u << 20));
+    CARREL_ASSIGN(PolicyBundle bundle, VerifyBundle(text, *host.policy_bundle, NowNs()));
+    files = std::move(bundle.files);
+  } else {
+    CARREL_ASSIGN(files, ReadPolicyFiles(host.policies));
+  }
+  CARREL_ASSIGN(const UniqueFd root, MakeDirs(to, 0755));
+  for (const auto& [name, content] : files) {
+    const size_t slash = name.rfind('/');
+    const std::string parent = slash == std::string::npos ? "." : name.substr(0, slash);
+    CARREL_ASSIGN(const UniqueFd directory,
+                  parent == "." ? OpenBeneath(root.get(), ".", O_RDONLY | O_DIRECTORY)
+                                : MakeDirsBeneath(root.get(), parent, 0755));
+    CARREL_TRY(WriteFileAtomic(directory.get(), name.substr(slash + 1), content, 0644));
+  }
+  return {};
+}
+
 std::string TimeName() {
   const time_t now = ::time(nullptr);
   tm utc{};
@@ -85,7 +110,7 @@ SelftestHost::~SelftestHost() {
 }
 
 Result<void> SelftestHost::MakePolicies() {
-  CARREL_TRY(CopyTree(host_.policies, policies()));
+  CARREL_TRY(CopyPolicy(host_, policies()));
   std::set<std::string> starters;
   CARREL_TRY(EditJson(policies(), "roles.json", [&](Json& roles) {
     for (const auto& [name, role] : roles["roles"].items())
@@ -229,6 +254,8 @@ Result<std::string> SelftestHost::WriteConfig(const TestStudy& study, const Test
   for (const auto& [name, value] : run.limits.items()) config["limits"]["maxima"][name] = value;
   // carrel's own defaults: the maxima above may be below the host's.
   config["limits"].erase("defaults");
+  config.erase("docker");  // it names databases of the host
+  config.erase("policy_bundle");
   CARREL_ASSIGN(const UniqueFd directory, MakeDirs(directory_ + "/configurations", 0700));
   CARREL_TRY(WriteFileAtomic(directory.get(), place + ".json", config.dump(2) + "\n", 0600));
   return directory_ + "/configurations/" + place + ".json";

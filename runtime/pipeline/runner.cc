@@ -19,7 +19,7 @@
 #include "pipeline/action_records.h"
 #include "pipeline/job_file.h"
 #include "pipeline/job_process.h"
-#include "policy/policy.h"
+#include "policy/host_policy.h"
 
 namespace carrel {
 namespace {
@@ -115,7 +115,7 @@ class Runner {
       jobs_.emplace_back().action = action;
       result_.actions.emplace_back().name = action->name;
     }
-    CARREL_ASSIGN(policy_, LoadPolicy(request_.host.policies));
+    CARREL_ASSIGN(policy_, LoadHostPolicy(request_.host, NowNs()));
     CARREL_ASSIGN(ActionRecords records, ActionRecords::Open(request_.host, request_.workspace));
     records_.emplace(std::move(records));
     CARREL_ASSIGN(ImageStore images, ImageStore::Open(request_.host.state));

@@ -44,11 +44,12 @@ class Rootfs {
   void PutPython() {
     PutWithLibraries("/usr/bin/python3", "/usr/bin/python3");
     const std::string library = "/usr/lib/python3.11";
-    auto copied = RunChecked({"sh", "-c",
-                              "cd / && tar -c --exclude=__pycache__ --exclude=test "
-                              "--exclude=idlelib --exclude=ensurepip --exclude=lib2to3 "
-                              "--exclude=config-* ." +
-                                  library + " | tar -x -C " + path_});
+    auto copied = RunChecked(
+        {"sh", "-c",
+         "cd / && tar -c --exclude=__pycache__ --exclude=test "
+         "--exclude=idlelib --exclude=sitecustomize.py --exclude=ensurepip --exclude=lib2to3 "
+         "--exclude=config-* ." +
+             library + " | tar -x -C " + path_});
     ASSERT_TRUE(copied.has_value()) << copied.error().ToString();
     for (const auto& entry : std::filesystem::directory_iterator(library + "/lib-dynload"))
       if (entry.path().string().find("_sqlite3") != std::string::npos)
