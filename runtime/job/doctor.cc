@@ -88,7 +88,15 @@ Finding CheckLandlock(int abi) {
   return There("landlock", "ABI " + std::to_string(abi));
 }
 
-<<<<<<< HEAD
+// "io" among the controllers: v2's, or v1's where BFQ gives it weights.
+Finding CheckIoWeight(const HostFacts& facts) {
+  for (const auto& tree : facts.hierarchies)
+    for (const std::string& controller : tree.controllers)
+      if (controller == "io") return There("io weight", tree.v2 ? "cgroup v2" : "cgroup v1, BFQ");
+  return Advice("io weight", "no controller: actions share the disks without weights",
+                "Use cgroup v2, or the BFQ scheduler");
+}
+
 // Loop devices carry the scratch layers. What to do depends on what is wrong.
 Finding CheckLoopDevices(bool root) {
   constexpr const char* kControl = "/dev/loop-control";
@@ -99,20 +107,6 @@ Finding CheckLoopDevices(bool root) {
                  code == ENOENT ? "modprobe loop (in a container: give it the host's loop devices)"
                                 : "Something keeps root from the device: run carrel outside of a "
                                   "container, or permit it there");
-=======
-// "io" among the controllers: v2's, or v1's where BFQ gives it weights.
-Finding CheckIoWeight(const HostFacts& facts) {
-  for (const auto& tree : facts.hierarchies)
-    for (const std::string& controller : tree.controllers)
-      if (controller == "io") return There("io weight", tree.v2 ? "cgroup v2" : "cgroup v1, BFQ");
-  return Advice("io weight", "no controller: actions share the disks without weights",
-                "Use cgroup v2, or the BFQ scheduler");
-}
-
-Finding CheckDevices(const char* name, const char* path, const char* remedy) {
-  if (::access(path, R_OK | W_OK) == 0) return There(name, path);
-  return Missing(name, std::string(path) + ": " + ErrnoName(errno), remedy);
->>>>>>> perf
 }
 
 Finding CheckDisk(const std::string& state) {
@@ -137,15 +131,10 @@ void CheckLaunch(const std::string& state, std::vector<Finding>& findings) {
       trees += tree.v2 ? "v2" : "v1";
       for (const std::string& controller : tree.controllers) trees += " " + controller;
     }
-<<<<<<< HEAD
   findings.push_back(FromResult("cgroups", facts, trees, "Mount cgroup2 at /sys/fs/cgroup"));
+  if (facts) findings.push_back(CheckIoWeight(*facts));
   findings.push_back(facts ? CheckLandlock(facts->landlock_abi)
                            : NotChecked("landlock", "the host's facts could not be read"));
-=======
-  findings.push_back(FromResult("cgroups", facts, trees));
-  if (facts) findings.push_back(CheckIoWeight(*facts));
-  findings.push_back(CheckLandlock(facts ? facts->landlock_abi : 0));
->>>>>>> perf
   findings.push_back(FromResult(
       "device nodes", PrepareHostTemplates(state, LaunchLimits(), facts ? facts->online_cpus : 1),
       "the state directory's file system takes them",
