@@ -25,3 +25,6 @@ foreach(kind integration escape)
       TIMEOUT 300 DISCOVERY_TIMEOUT 60)
   endforeach()
 endforeach()
+
+# It compiles a profile, and asks the filter.
+target_link_libraries(integration_audit_profile_test PRIVATE carrel_launch)

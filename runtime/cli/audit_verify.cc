@@ -23,8 +23,8 @@ struct Published {
   std::vector<std::string> jobs;  ///< by index
 };
 
-Result<Published> ReadPublished(const std::string& state) {
-  CARREL_ASSIGN(const PublicLog log, ReadPublicLog(state, state + "/public"));
+Result<Published> ReadPublished(const std::string& state, LogFinding* finding) {
+  CARREL_ASSIGN(const PublicLog log, ReadPublicLog(state, state + "/public", finding));
   Published out;
   for (uint64_t i = 0; i < log.records.size(); ++i) {
     auto record = ParseJson(log.records[i], "public record");
@@ -152,10 +152,11 @@ Result<int> VerifyLogs(const AuditOptions& options) {
   auto add = [&](int one) {
     if (status == 0 || one == FindingStatus(LogFinding::kAltered)) status = one == 0 ? status : one;
   };
-  auto published = ReadPublished(options.state);
+  LogFinding finding = LogFinding::kAltered;
+  auto published = ReadPublished(options.state, &finding);
   if (!published) {
     PrintError(published.error());
-    add(FindingStatus(LogFinding::kAltered));
+    add(FindingStatus(finding));
     published = Published{};
   }
   std::set<std::string> heads;
