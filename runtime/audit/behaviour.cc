@@ -29,6 +29,11 @@ std::string SteadyTemporary(std::string_view part) {
     if (part.starts_with(prefix) && part.size() >= prefix.size() + 6 &&
         part.find('.') == std::string_view::npos)
       return std::string(prefix) + '*';
+  // Python tries a directory with a file of eight such characters.
+  if (part.size() == 8 && std::all_of(part.begin(), part.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || IsDigit(c) || c == '_';
+      }))
+    return "*";
   return WithoutNumbers(part);
 }
 

@@ -1,8 +1,12 @@
 // carrel audit on what carrel exec did.
 #include <sys/mount.h>
 
+#include <thread>
+
+#include "audit/audit_log.h"
 #include "audit/text.h"
 #include "support/carrel.h"
+#include "support/raw_events.h"
 #include "support/schema.h"
 
 namespace carrel::testing_support {
@@ -249,6 +253,28 @@ TEST_F(AuditCli, TailEndsWithTheEnd) {
   const std::string output = Audit({"tail", "b", "-n", "2"}).output;
   EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 3) << output;
   EXPECT_NE(output.find("exit_code"), std::string::npos);
+}
+
+TEST_F(AuditCli, TailFollowsAJobToItsSeal) {
+  const std::string state = *dir_ / "follow";
+  auto log = AuditLog::Create(state, "f");
+  ASSERT_TRUE(log.has_value());
+  auto add = [&](uint64_t at) {
+    const std::string call = RawCallOf(1, 110, at, 1);
+    ASSERT_TRUE((*log)->AppendEvents(call.data(), call.size()).has_value());
+  };
+  SubprocessResult tailed;
+  std::thread tail([&] { tailed = RunCarrel({"audit", "tail", "-f", "f", "--state", state}); });
+  add(6400);
+  ::usleep(1'200'000);  // blocks are written after a second
+  add(64000);
+  ASSERT_TRUE((*log)->Finish({2, 0, 0, 0}).has_value());
+  tail.join();
+  EXPECT_EQ(tailed.exit_code, 0) << tailed.errors;
+  size_t calls = 0;
+  for (size_t at = 0; (at = tailed.output.find("getppid()", at)) != std::string::npos; ++at)
+    ++calls;
+  EXPECT_EQ(calls, 2u) << tailed.output;
 }
 
 TEST_F(AuditCli, BadRequestsAreRefused) {

@@ -53,7 +53,7 @@ TEST(AuditProfile, LetsTheJobsThroughAndIsSmallerThanWhatTheyHad) {
   ASSERT_EQ(made.exit_code, 0) << made.errors;
   auto small = CompileSeccomp({*ReadFile(dir / "p.json")});
   ASSERT_TRUE(small.has_value()) << small.error().ToString();
-  auto present = LoadSeccomp(state, "isolated");
+  auto present = LoadSeccomp(state, "base");
   ASSERT_TRUE(present.has_value()) << present.error().ToString();
 
   std::set<uint32_t> used;

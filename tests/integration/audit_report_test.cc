@@ -171,7 +171,8 @@ TEST_F(AuditReport, AMillionEventsAreAPageThatOpens) {
   EXPECT_EQ(tables["syscalls"]["rows"][0][1], "975,000");
   // What is not all of it says so.
   EXPECT_EQ(tables["files"]["status"],
-            "4,000 rows; the log has 25,000, of which these are the ones that matter most");
+            "4,000 rows; the log has 25,000, of which these are the ones that matter most; the "
+            "first 50 are shown");
   EXPECT_NE(tables["events"]["status"].get<std::string>().find("1,000,002, of which these are a"),
             std::string::npos)
       << tables["events"]["status"];

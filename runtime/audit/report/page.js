@@ -37,6 +37,7 @@ function shown(value) {
 }
 
 function facts(place, title, pairs) {
+  if (pairs.every(([, value]) => value === undefined)) return;
   const list = element('dl');
   for (const [name, value] of pairs) {
     if (value === undefined) continue;

@@ -139,8 +139,10 @@ class SearchTable {
                         : `${number(this.rows.length)} row${this.rows.length === 1 ? '' : 's'}`;
     if (this.all > this.rows.length)
       text += `; the log has ${number(this.all)}, of which these are ${this.note}`;
-    this.status.textContent = text;
     const left = this.found.length - rows.length;
+    // Paper has no button: what is not shown is said.
+    if (left > 0) text += `; the first ${number(rows.length)} are shown`;
+    this.status.textContent = text;
     this.more.hidden = left <= 0;
     this.more.textContent = `Show ${number(Math.min(left, 500))} more (${number(left)} left)`;
     this.frame.hidden = this.rows.length === 0;
