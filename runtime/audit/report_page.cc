@@ -1,4 +1,5 @@
 // The page around the report: the parts that the build bundles (report/report.cmake), and the data.
+#include <algorithm>
 #include <string_view>
 
 #include "audit/report.h"
@@ -28,39 +29,32 @@ std::string HashSource(std::string_view text) {
   return "'sha256-" + Base64OfHex(Sha256Hex(text)) + "'";
 }
 
-// JSON that can stand inside a script element: no character of it can end the element, or begin a
-// comment of HTML, whatever names the job has chosen.
-std::string DataText(const OrderedJson& report) {
-  const std::string json = report.dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
+using Replacements = std::initializer_list<std::pair<char, std::string_view>>;
+
+std::string Replaced(std::string_view text, Replacements replacements) {
   std::string out;
-  out.reserve(json.size() + json.size() / 16);
-  for (char c : json) {
-    if (c == '<')
-      out += "\\u003c";
-    else if (c == '>')
-      out += "\\u003e";
-    else if (c == '&')
-      out += "\\u0026";
-    else
+  out.reserve(text.size() + text.size() / 16);
+  for (char c : text) {
+    auto found = std::find_if(replacements.begin(), replacements.end(),
+                              [c](const auto& entry) { return entry.first == c; });
+    if (found == replacements.end())
       out += c;
+    else
+      out += found->second;
   }
   return out;
 }
 
+// JSON that can stand inside a script element: no character of it can end the element, or begin a
+// comment of HTML, whatever names the job has chosen.
+std::string DataText(const OrderedJson& report) {
+  return Replaced(report.dump(-1, ' ', true, OrderedJson::error_handler_t::replace),
+                  {{'<', "\\u003c"}, {'>', "\\u003e"}, {'&', "\\u0026"}});
+}
+
 // Of a job's id, which is a safe file name but may still hold these.
 std::string HtmlText(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += c;
-  }
-  return out;
+  return Replaced(text, {{'<', "&lt;"}, {'&', "&amp;"}, {'"', "&quot;"}});
 }
 
 }  // namespace
