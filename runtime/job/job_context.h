@@ -44,6 +44,7 @@ struct JobContext {
   std::optional<Scratch> scratch;
   std::vector<WritableSpec> writable;
   DatabaseAccess database;
+  UniqueFd database_place;  ///< among the jobs that may have the database at once
   LaunchPlan plan;
   std::optional<ActionLog> action_log;
   std::vector<UniqueFd> room;

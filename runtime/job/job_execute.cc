@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/interrupt.h"
+#include "job/await_database.h"
 #include "job/job_context.h"
 #include "job/workspace.h"
 #include "launch/host_facts.h"
@@ -115,7 +116,28 @@ Result<void> PlanLaunch(JobContext& job) {
   return {};
 }
 
+namespace {
+
+// A job that cannot have its database yet waits here, with all else prepared.
+Result<void> WaitForDatabase(JobContext& job) {
+  if (!job.decision().database) return {};
+  uint64_t waited = 0;
+  auto place =
+      AwaitDatabase(job.host(), job.decision().database->name, [&](const std::string& why) {
+        ++waited;
+        job.progress(10, "wait: " + why);
+      });
+  if (!place && place.error().code == ECANCELED) return {};
+  if (!place) return std::move(place).error();
+  job.database_place = std::move(*place);
+  if (waited == 0) return {};
+  return job.log->Append("database-wait", {{"seconds", waited}});
+}
+
+}  // namespace
+
 Result<void> RunAction(JobContext& job) {
+  CARREL_TRY(WaitForDatabase(job));
   CARREL_ASSIGN(UniqueFd file,
                 OpenBeneath(job.place_dir.get(), "action.log", O_RDWR | O_CREAT | O_EXCL, 0600));
   job.action_log.emplace(std::move(file), job.decision().limits.log_bytes);

@@ -239,6 +239,7 @@ Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& st
     error.where = path;
     return error;
   }
+  config->file = path;
   if (!state.empty()) config->state = state;
   for (auto [directory, name] : {std::pair{&config->high_privacy, "/high_privacy"},
                                  {&config->medium_privacy, "/medium_privacy"},

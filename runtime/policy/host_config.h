@@ -46,6 +46,7 @@ struct DockerFront {
 };
 
 struct HostConfig {
+  std::string file;                       ///< that it was read from; empty: none
   std::string state = "/var/lib/carrel";  ///< everything of carrel's own
   std::string policies = "/etc/carrel/policies";
   std::optional<BundleRules> policy_bundle;         ///< then `policies` is not used
