@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "policy/arguments.h"
+#include "policy/decide_bounds.h"
 #include "policy/names.h"
 #include "policy/repository.h"
 
@@ -48,15 +49,15 @@ class Decider {
     DecidePermissions();
     DecideOptOuts();
     CheckLevels();
-    DecideLevel4();
-    DecideLimits();
+    TakeBounds(DecideLevel4(request_, policy_, decision_));
+    TakeBounds(DecideLimits(request_, policy_, host_, tool_, decision_));
     DecideSandbox();
     DecideEnvironment();
     return Finish();
   }
 
  private:
-  void Refuse(const std::string& reason) { refusals_.push_back(reason); }
+  void Refuse(std::string reason) { refusals_.push_back(std::move(reason)); }
   void Note(const std::string& part, const std::string& entry, const std::string& reason) {
     decision_.decided_by[part] = entry;
     notes_.push_back(reason);
@@ -305,41 +306,8 @@ class Decider {
                LevelName(level) + " (" + rule_->entry + "/levels)");
   }
 
-  void DecideLevel4() {
-    decision_.level4 = policy_.level4;
-    decision_.decided_by["level4"] = "levels.json#/moderately_sensitive";
-    Level4Policy& rules = decision_.level4;
-    if (request_.level4_max_csv_rows > rules.max_csv_rows ||
-        request_.level4_max_filesize > rules.max_file_bytes)
-      Refuse("the job asks for larger level 4 files than levels.json#/moderately_sensitive allows");
-    if (request_.level4_max_csv_rows > 0) rules.max_csv_rows = request_.level4_max_csv_rows;
-    if (request_.level4_max_filesize > 0) rules.max_file_bytes = request_.level4_max_filesize;
-    for (const std::string& type : request_.level4_file_types)
-      if (std::find(rules.file_types.begin(), rules.file_types.end(), type) ==
-          rules.file_types.end())
-        Refuse("the job asks for level 4 files of type " + type +
-               ", which levels.json#/moderately_sensitive/file_types does not have");
-    if (!request_.level4_file_types.empty()) rules.file_types = request_.level4_file_types;
-  }
-
-  void DecideLimits() {
-    Limits& limits = decision_.limits;
-    ApplyLimits(host_.default_limits, limits);
-    ApplyLimits(policy_.default_limits, limits);
-    if (tool_ != nullptr) ApplyLimits(tool_->limits, limits);
-    if (request_.memory_bytes > 0) limits.memory_bytes = request_.memory_bytes;
-    if (request_.cpu_milli > 0) limits.cpu_milli = request_.cpu_milli;
-    const Limits wanted = limits;
-    CapLimits(host_.maximum_limits, limits);
-    CapLimits(policy_.maximum_limits, limits);
-    limits.file_bytes = std::min(limits.file_bytes, limits.scratch_bytes);
-    decision_.decided_by["limits"] = "limits.json";
-    if (request_.memory_bytes > 0 && wanted.memory_bytes > limits.memory_bytes)
-      Refuse("the job asks for " + std::to_string(wanted.memory_bytes) +
-             " bytes of memory; the most is " + std::to_string(limits.memory_bytes));
-    if (request_.cpu_milli > 0 && wanted.cpu_milli > limits.cpu_milli)
-      Refuse("the job asks for " + std::to_string(wanted.cpu_milli) +
-             " thousandths of a processor; the most is " + std::to_string(limits.cpu_milli));
+  void TakeBounds(std::vector<std::string> refusals) {
+    for (std::string& refusal : refusals) Refuse(std::move(refusal));
   }
 
   void DecideSandbox() {
