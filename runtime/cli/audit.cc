@@ -242,7 +242,7 @@ int AuditCommand(int argc, char** argv) {
   for (const Verb& verb : kVerbs) {
     if (!app.got_subcommand(verb.name)) continue;
     auto good = CheckJobs(verb, options);
-    return good ? verb.run(options) : PrintError(good.error());
+    return good ? verb.run(options) : PrintError(good.error(), "carrel audit");
   }
   return static_cast<int>(ErrorKind::kBadInput);
 }

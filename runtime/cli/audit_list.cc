@@ -41,7 +41,7 @@ LogState StateOf(const std::string& path) {
 
 int AuditList(const AuditOptions& options) {
   auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
+  if (!filter) return PrintError(filter.error(), "carrel audit");
   int status = 0;
   auto jobs = SelectJobs(options, &status);
   if (!jobs) return PrintError(jobs.error());

@@ -157,7 +157,7 @@ Result<int> Tail(const AuditOptions& options) {
 
 int AuditQuery(const AuditOptions& options) {
   auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
+  if (!filter) return PrintError(filter.error(), "carrel audit");
   if (options.kinds.empty()) filter->kinds = KindBit(EventKind::kCall);
   return PrintLogs(options, *filter,
                    options.csv    ? Form::kCsv
@@ -167,7 +167,7 @@ int AuditQuery(const AuditOptions& options) {
 
 int AuditEvents(const AuditOptions& options) {
   auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
+  if (!filter) return PrintError(filter.error(), "carrel audit");
   return PrintLogs(options, *filter, options.json ? Form::kJson : Form::kTable);
 }
 
@@ -177,7 +177,7 @@ int AuditExport(const AuditOptions& options) {
     return 0;
   }
   auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
+  if (!filter) return PrintError(filter.error(), "carrel audit");
   if (options.format == "summary") return ExportSummary(options, *filter);
   if (options.format == "csv") return PrintLogs(options, *filter, Form::kCsv);
   if (options.format == "jsonl") return PrintLogs(options, *filter, Form::kJson);

@@ -79,7 +79,7 @@ void PrintRefused(const LogSummary& summary) {
 int AuditShow(const AuditOptions& options) {
   if (options.events || options.json) return AuditEvents(options);
   auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
+  if (!filter) return PrintError(filter.error(), "carrel audit");
   auto log = LogReader::Open(options.LogPath());
   if (!log) return PrintError(log.error());
   auto summary = Summarize(*log, *filter);
@@ -123,7 +123,7 @@ Result<std::vector<SyscallStats>> CountJobs(const AuditOptions& options, const E
 
 int AuditStats(const AuditOptions& options) {
   auto filter = FilterOf(options);
-  if (!filter) return PrintError(filter.error());
+  if (!filter) return PrintError(filter.error(), "carrel audit");
   filter->kinds = KindBit(EventKind::kCall);
   int status = 0;
   auto all = CountJobs(options, *filter, &status);

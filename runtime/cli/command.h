@@ -29,11 +29,12 @@ int RunCommand(int argc, char** argv);
 /// Where carrel keeps everything of its own, when nothing else is said.
 inline constexpr const char* kDefaultState = "/var/lib/carrel";
 
-/// Parses with CLI11; on bad options (or --help) prints and sets `*status`, and returns false.
+/// Parses with CLI11; on bad options (or --help) prints and sets `*status`, and returns false. What
+/// is wrong with an option is said as "carrel COMMAND: ...".
 bool ParseOptions(CLI::App& app, int argc, char** argv, int* status);
 
 /// Prints "carrel: <error>" on stderr and returns the exit status of its kind: the one place where
-/// errors become text.
-int PrintError(const Error& error);
+/// errors become text. `program` for a command whose every message names it ("carrel exec").
+int PrintError(const Error& error, const std::string& program = "carrel");
 
 }  // namespace carrel

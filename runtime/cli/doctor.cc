@@ -2,12 +2,14 @@
 #include "job/doctor.h"
 
 #include "cli/command.h"
+#include "job/sandbox.h"
 
 namespace carrel {
 namespace {
 
 const char* StateName(Finding::State state) {
   if (state == Finding::State::kThere) return "ok";
+  if (state == Finding::State::kUnknown) return "unknown";
   return state == Finding::State::kAdvice ? "advice" : "missing";
 }
 
@@ -32,7 +34,8 @@ int DoctorCommand(int argc, char** argv) {
   bool ready = true;
   OrderedJson list = OrderedJson::array();
   for (const Finding& finding : findings) {
-    ready = ready && finding.state != Finding::State::kMissing;
+    ready = ready && finding.state != Finding::State::kMissing &&
+            finding.state != Finding::State::kUnknown;
     list.push_back({{"name", finding.name},
                     {"state", StateName(finding.state)},
                     {"detail", finding.detail},
@@ -43,6 +46,8 @@ int DoctorCommand(int argc, char** argv) {
     printf("%s\n", OrderedJson({{"ready", ready}, {"findings", list}}).dump(2).c_str());
   else
     printf("\n%s\n", ready ? "This host can run jobs." : "This host cannot run jobs yet.");
+  // What a host lacks is a finding; what the caller lacks is for the caller to mend.
+  if (auto root = RequireRoot(); !root) return PrintError(root.error(), "carrel doctor");
   return ready ? 0 : 1;
 }
 

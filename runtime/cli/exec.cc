@@ -8,6 +8,8 @@
 #include "image/image_store.h"
 #include "job/sandbox.h"
 #include "launch/host_facts.h"
+#include "policy/limits.h"
+#include "policy/names.h"
 
 namespace carrel {
 namespace {
@@ -41,7 +43,10 @@ std::string NewId() {
 
 void AddOptions(CLI::App& app, ExecOptions& options) {
   app.add_option("--state", options.state, "directory under which carrel keeps everything");
-  app.add_option("--id", options.id, "name of this run in the audit log (default: made up)");
+  app.add_option(
+      "--id", options.id,
+      "name of this run in the audit log: letters, digits, '.', '_' and '-' (default: made "
+      "up)");
   auto* rootfs = app.add_option("--rootfs", options.rootfs, "directory that becomes / (read-only)");
   app.add_option("--image", options.image, "image of the store that becomes /")->excludes(rootfs);
   app.add_option("--writable", options.writable, "an empty scratch directory at PATH inside")
@@ -49,30 +54,18 @@ void AddOptions(CLI::App& app, ExecOptions& options) {
   app.add_option("--env", options.environment, "NAME=VALUE for the command")
       ->allow_extra_args(false);
   app.add_option("--workdir", options.working_directory, "working directory inside");
-  app.add_option("--memory", options.memory, "memory limit: bytes, or with K, M, G");
+  app.add_option("--memory", options.memory,
+                 "memory limit, 16M or more: bytes, or with K, M, G, T");
   app.add_option("--cpus", options.cpus, "processors")->check(CLI::Range(0.01, 1024.0));
   app.add_option("--time", options.time, "seconds until the command is ended")
       ->check(CLI::Range(1u, 31'536'000u));
-  app.add_option("--pids", options.processes, "most processes and threads")
-      ->check(CLI::Range(1u, 4'194'304u));
+  app.add_option("--pids", options.processes,
+                 "most processes and threads, 2 or more: carrel's init is one of them")
+      ->check(CLI::Range(2u, 4'194'304u));
   app.add_flag("--allow-loopback-sockets", options.loopback,
                "INET sockets on the command's own loopback");
   app.add_flag("--dry-run", options.dry_run, "print the plan as JSON and touch nothing");
   app.add_option("command", options.command, "the command and its arguments, after --")->required();
-}
-
-// "512M" to bytes; nothing for what is not such a number.
-std::optional<uint64_t> ParseSize(const std::string& text) {
-  char* end = nullptr;
-  errno = 0;
-  const unsigned long long number = strtoull(text.c_str(), &end, 10);
-  if (text.empty() || text[0] < '0' || text[0] > '9' || errno != 0) return std::nullopt;
-  const std::string unit = end;
-  const std::map<std::string, int> shifts = {{"", 0},   {"K", 10}, {"k", 10}, {"M", 20},
-                                             {"m", 20}, {"G", 30}, {"g", 30}};
-  const auto shift = shifts.find(unit);
-  if (shift == shifts.end() || number > (UINT64_MAX >> shift->second) >> 1) return std::nullopt;
-  return number << shift->second;
 }
 
 // The image cannot be removed while `hold` is open.
@@ -85,9 +78,25 @@ Result<void> FillFromImage(const ExecOptions& options, LaunchRequest& request, U
   return {};
 }
 
+// Errors of the parts that a job shares name the place in a job definition: here it is an option.
+template <typename T>
+Result<T> AsOption(Result<T> result) {
+  static const std::map<std::string, std::string> kOptions = {
+      {"/id", "--id"}, {"/args", "command"}, {"/env", "--env"}};
+  if (!result)
+    if (auto option = kOptions.find(result.error().where); option != kOptions.end())
+      result.error().where = option->second;
+  return result;
+}
+
 Result<LaunchRequest> MakeRequest(const ExecOptions& options, UniqueFd& image_hold) {
   LaunchRequest request;
   request.id = options.id.empty() ? NewId() : options.id;
+  // The same form as a job's id: it becomes the name of a file and of a cgroup.
+  if (!IsName(request.id) || request.id.ends_with(".lock"))
+    return BadInput("--id", "\"" + request.id + "\" is not a name that a run can have",
+                    "At most 128 letters, digits, '.', '_' and '-', a letter or digit first; no "
+                    "\"..\", no \".lock\" at the end");
   request.argv = options.command;
   request.working_directory = options.working_directory;
   request.environment = {{"PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
@@ -103,9 +112,9 @@ Result<LaunchRequest> MakeRequest(const ExecOptions& options, UniqueFd& image_ho
   }
   request.writable_tmpfs = options.writable;
   request.seccomp_profile = options.loopback ? "loopback" : "base";
-  const auto memory = ParseSize(options.memory);
-  if (!memory || *memory < (1u << 20))
-    return BadInput("--memory", "must be at least 1M, as in 536870912, 512M or 4G");
+  const auto memory = ParseByteSize(options.memory);
+  if (!memory || *memory < kLeastMemory || *memory > kMostMemory)
+    return BadInput("--memory", kMemoryForm + (", not \"" + options.memory + "\""));
   // Not every parser's range catches "nan".
   if (!(options.cpus >= 0.01)) return BadInput("--cpus", "must be a number from 0.01 to 1024");
   request.limits.memory_bytes = *memory;
@@ -134,13 +143,14 @@ Result<int> Report(const SandboxResult& result, const LaunchRequest& request) {
     return Fault("audit", std::to_string(result.counts.lost) + " events were lost",
                  "The log of this run is not complete");
   if (end.exec_error != 0)
-    fprintf(stderr, "carrel: %s: %s (%s)\n", request.argv[0].c_str(),
+    fprintf(stderr, "carrel exec: %s: %s (%s)\n", request.argv[0].c_str(),
             ErrnoName(end.exec_error).c_str(), strerror(end.exec_error));
   if (end.timed_out)
-    fprintf(stderr, "carrel: ended after the time limit of %u s\n", request.limits.time_seconds);
+    fprintf(stderr, "carrel exec: ended after the time limit of %u s\n",
+            request.limits.time_seconds);
   if (result.usage.oom_kills > 0)
     fprintf(stderr,
-            "carrel: the memory limit of %llu MiB was reached and the kernel killed %llu "
+            "carrel exec: the memory limit of %llu MiB was reached and the kernel killed %llu "
             "process(es)\n",
             static_cast<unsigned long long>(request.limits.memory_bytes >> 20),
             static_cast<unsigned long long>(result.usage.oom_kills));
@@ -151,7 +161,7 @@ Result<int> Report(const SandboxResult& result, const LaunchRequest& request) {
 Result<int> DryRun(const SandboxHost& host, LaunchRequest request) {
   CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
   request.host_uid = request.host_gid = host.first_id;
-  CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, facts, host.state_dir));
+  CARREL_ASSIGN(const LaunchPlan plan, AsOption(PlanSandbox(request, facts, host.state_dir)));
   printf("%s\n", plan.ToJson().dump(2).c_str());
   return 0;
 }
@@ -162,10 +172,10 @@ Result<int> Exec(const ExecOptions& options) {
   // No configuration here: the ids are the default range of the configuration.
   const SandboxHost host{options.state, "carrel", 1879048192u, 4096};
   if (options.dry_run) return DryRun(host, std::move(request));
-  CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id, /*directory=*/false));
+  CARREL_ASSIGN(SandboxRun run, AsOption(BeginSandboxRun(host, request.id, /*directory=*/false)));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
-  CARREL_ASSIGN(const LaunchPlan plan, PlanSandbox(request, run.facts, host.state_dir));
+  CARREL_ASSIGN(const LaunchPlan plan, AsOption(PlanSandbox(request, run.facts, host.state_dir)));
   CARREL_ASSIGN(auto log, AuditLog::Create(host.state_dir, request.id));
   CARREL_TRY(log->Append("exec", {{"argv", request.argv},
                                   {"rootfs", request.rootfs},
@@ -197,7 +207,7 @@ int ExecCommand(int argc, char** argv) {
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto result = Exec(options);
-  return result ? *result : PrintError(result.error());
+  return result ? *result : PrintError(result.error(), "carrel exec");
 }
 
 }  // namespace carrel

@@ -7,6 +7,7 @@
 #include "cli/image_build.h"
 #include "image/image_store.h"
 #include "image/names.h"
+#include "image/record.h"
 
 namespace carrel {
 namespace {
@@ -29,23 +30,9 @@ std::string Megabytes(uint64_t bytes) {
 }
 
 OrderedJson ToJson(const Image& image) {
-  return {{"digest", image.digest},
-          {"config_digest", image.config_digest},
-          {"names", image.names},
-          {"rootfs", image.rootfs},
-          {"tree_digest", image.tree_digest},
-          {"bytes", image.bytes},
-          {"entries", image.entries},
-          {"layers", image.layers},
-          {"imported", image.imported},
-          {"created", image.config.created},
-          {"entrypoint", image.config.entrypoint},
-          {"cmd", image.config.cmd},
-          {"env", image.config.env},
-          {"working_dir", image.config.working_dir},
-          {"labels", image.config.labels},
-          {"stripped_setuid", image.weakened.stripped_setuid},
-          {"dropped_nodes", image.weakened.dropped_nodes}};
+  OrderedJson json = {{"names", image.names}, {"rootfs", image.rootfs}};
+  json.update(ImageMembers(image));
+  return json;
 }
 
 // JSON text without a byte that a terminal or a line reader could mistake.
@@ -121,14 +108,16 @@ int ImportImageCommand(int argc, char** argv) {
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
-  const std::string before = DigestBefore(*store, options.name);
   auto image = store->Import(path, options);
   if (!image) return PrintError(image.error());
-  TellMoved(options.name, before, image->digest);
-  if (common.json)
+  for (const GivenName& given : image->given)
+    TellMoved(given.name, given.digest_before, image->digest);
+  if (common.json) {
     PrintJson(ToJson(*image));
-  else
-    PrintImage(*image);
+    return 0;
+  }
+  for (const GivenName& given : image->given) printf("imported %s\n", given.name.c_str());
+  PrintImage(*image);
   return 0;
 }
 
@@ -203,7 +192,8 @@ int VerifyCommand(int argc, char** argv) {
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
   if (!all && reference.empty())
-    return PrintError(BadInput("image verify", "which image?", "Name one, or --all"));
+    return PrintError(BadInput("IMAGE", "which image?", "Name one, or --all"),
+                      "carrel image verify");
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   std::vector<std::string> references = {reference};

@@ -39,13 +39,20 @@ bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
     app.parse(argc, argv);
     return true;
   } catch (const CLI::ParseError& error) {
-    *status = app.exit(error) == 0 ? 0 : static_cast<int>(ErrorKind::kBadInput);
+    if (error.get_exit_code() == 0) {  // --help
+      *status = app.exit(error);
+      return false;
+    }
+    std::string name = app.get_name();
+    for (const CLI::App* verb : app.get_subcommands()) name += " " + verb->get_name();
+    *status =
+        PrintError(BadInput("", error.what(), "`" + name + " --help` lists the options"), name);
     return false;
   }
 }
 
 // An error can quote what a hostile study or image is called.
-int PrintError(const Error& error) {
+int PrintError(const Error& error, const std::string& program) {
   const std::string text = error.ToString();
   std::string visible;
   for (size_t start = 0; start <= text.size();) {
@@ -53,7 +60,7 @@ int PrintError(const Error& error) {
     visible += (start == 0 ? "" : "\n") + MakeVisible(text.substr(start, end - start));
     start = end + 1;
   }
-  fprintf(stderr, "carrel: %s\n", visible.c_str());
+  fprintf(stderr, "%s: %s\n", program.c_str(), visible.c_str());
   return static_cast<int>(error.kind);
 }
 

@@ -36,6 +36,27 @@ Result<std::vector<std::pair<std::string, std::string>>> AllNames(int root) {
   return names;
 }
 
+// A name is taken as it is written: "x:v1" never means "docker.io/library/x:v1" by itself, because
+// a policy that names an image must not get another one. But tools write the long form, so the
+// error says which names end in what was asked for.
+Error NoSuchName(const std::vector<std::pair<std::string, std::string>>& names,
+                 const std::string& reference) {
+  Error error = NoSuchImage(reference);
+  std::string longer, first;
+  for (const auto& [name, hex] : names) {
+    const std::string_view bare = std::string_view(name).substr(0, name.find(':'));
+    if (!name.ends_with("/" + reference) && !bare.ends_with("/" + reference)) continue;
+    longer += (longer.empty() ? "" : ", ") + name;
+    if (first.empty()) first = name;
+  }
+  if (longer.empty()) return error;
+  error.hint = "There is " + longer + "; `carrel image tag " + first + " " +
+               (reference.find(':') == std::string::npos ? reference + first.substr(first.find(':'))
+                                                         : reference) +
+               "` gives it the short name";
+  return error;
+}
+
 bool HasRecord(int root, const std::string& hex) {
   return !hex.empty() && ::faccessat(root, ("manifests/" + hex + ".json").c_str(), F_OK, 0) == 0;
 }
@@ -62,7 +83,11 @@ Result<Image> ImageStore::Import(const std::string& path, const ImportOptions& o
   CARREL_TRY(SweepLeftovers(root.get(), true));
   CARREL_ASSIGN(UniqueFd lock, LockStore(root.get(), LockKind::kShared));
   auto imported = ImportImage(root.get(), path, options);
-  if (imported) return ReadImage(root.get(), *imported);
+  if (imported) {
+    CARREL_ASSIGN(Image image, ReadImage(root.get(), imported->hex));
+    image.given = std::move(imported->given);
+    return image;
+  }
   lock.reset();
   (void)SweepLeftovers(root.get(), false);  // the import's own error is the one to tell
   return std::move(imported).error();
@@ -97,7 +122,7 @@ Result<std::string> ImageStore::FindByBareName(int root, const std::string& name
   }
   if (found == "several")
     return BadInput(name, "several images have this name", "Choose one: " + all);
-  if (found.empty()) return NoSuchImage(name);
+  if (found.empty()) return NoSuchName(names, name);
   return found;
 }
 
@@ -112,8 +137,9 @@ Result<std::string> ImageStore::FindHex(int root, const std::string& reference) 
   if (IsImageNameWithoutTag(reference)) return FindByBareName(root, reference);
   CARREL_TRY(CheckImageName(reference));
   const std::string hex = RecordOfLink(root, "names/" + NameToFile(reference));
-  if (!HasRecord(root, hex)) return NoSuchImage(reference);
-  return hex;
+  if (HasRecord(root, hex)) return hex;
+  CARREL_ASSIGN(const auto names, AllNames(root));
+  return NoSuchName(names, reference);
 }
 
 Result<Image> ImageStore::Resolve(const std::string& reference) const {

@@ -26,6 +26,12 @@ struct ImageConfig {
   std::string created;  ///< RFC 3339, or empty
 };
 
+/// A name that an import gave to an image.
+struct GivenName {
+  std::string name;
+  std::string digest_before;  ///< of the image that had the name until then; "" when none
+};
+
 struct Image {
   std::string digest;              ///< "sha256:..." of the OCI manifest: the identity of the image
   std::string config_digest;       ///< "sha256:..." of the configuration: docker's image id
@@ -36,8 +42,9 @@ struct Image {
   uint64_t bytes = 0;       ///< apparent size of the tree
   uint64_t entries = 0;     ///< paths in the tree
   size_t layers = 0;
-  std::string imported;  ///< RFC 3339
-  Weakened weakened;     ///< what the import was told to take away
+  std::string imported;          ///< RFC 3339
+  Weakened weakened;             ///< what the import was told to take away
+  std::vector<GivenName> given;  ///< by Import only: the names of this import
 };
 
 class ImageStore {
@@ -53,8 +60,9 @@ class ImageStore {
   Result<Image> Import(const std::string& path, const ImportOptions& options);
 
   /// By "name:tag", "name" (":latest" is not assumed: the one tag, or an error that lists them),
-  /// manifest digest or config digest ("sha256:..."). kBadInput when there is none. Fast: one small
-  /// file is read; the tree is not verified (see Verify).
+  /// manifest digest or config digest ("sha256:..."). kBadInput when there is none; a name is taken
+  /// as it is written, but the error says which longer names end in it ("docker.io/library/x:v1"
+  /// for "x:v1"). Fast: one small file is read; the tree is not verified (see Verify).
   Result<Image> Resolve(const std::string& reference) const;
 
   /// Opens the image's rootfs and keeps it from Remove while the descriptor is open.

@@ -23,7 +23,7 @@ class Importer {
   Importer(int root, int work, const ImportOptions& options)
       : root_(root), work_(work), options_(options) {}
 
-  Result<std::string> Run(const std::string& path) {
+  Result<ImportedImage> Run(const std::string& path) {
     CARREL_ASSIGN(auto source, ImageSource::Open(path, work_, options_));
     CARREL_ASSIGN(selected_, SelectImage(*source, options_.ref));
     CARREL_ASSIGN(auto names, Names(source->where()));
@@ -32,9 +32,13 @@ class Importer {
       CARREL_TRY(Flatten(*source));
       CARREL_TRY(Commit(hex));
     }
-    for (const std::string& name : names)
+    ImportedImage imported{hex, {}};
+    for (const std::string& name : names) {
+      const std::string before = RecordOfLink(root_, "names/" + NameToFile(name));
       CARREL_TRY(PointAtRecord(root_, work_, "names/" + NameToFile(name), hex));
-    return hex;
+      imported.given.push_back({name, before.empty() ? "" : "sha256:" + before});
+    }
+    return imported;
   }
 
  private:
@@ -173,7 +177,7 @@ class Importer {
 
 }  // namespace
 
-Result<std::string> ImportImage(int root, const std::string& path, const ImportOptions& options) {
+Result<ImportedImage> ImportImage(int root, const std::string& path, const ImportOptions& options) {
   if (!options.name.empty()) CARREL_TRY(CheckImageName(options.name));
   CARREL_ASSIGN(WorkDir work, WorkDir::Make(root));
   auto imported = Importer(root, work.fd(), options).Run(path);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "image/image_store.h"
@@ -13,8 +14,13 @@
 
 namespace carrel {
 
-/// Under the store's shared lock, which the caller holds. Returns the manifest's hex digest. On
-/// error everything that was made is left to a sweep.
-Result<std::string> ImportImage(int root, const std::string& path, const ImportOptions& options);
+struct ImportedImage {
+  std::string hex;  ///< of the manifest's digest
+  std::vector<GivenName> given;
+};
+
+/// Under the store's shared lock, which the caller holds. On error everything that was made is left
+/// to a sweep.
+Result<ImportedImage> ImportImage(int root, const std::string& path, const ImportOptions& options);
 
 }  // namespace carrel

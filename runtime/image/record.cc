@@ -41,23 +41,27 @@ std::map<std::string, std::string> TakeMap(JsonObject& in, const std::string& ke
 
 }  // namespace
 
+OrderedJson ImageMembers(const Image& image) {
+  return {{"digest", image.digest},
+          {"config_digest", image.config_digest},
+          {"tree_digest", image.tree_digest},
+          {"bytes", image.bytes},
+          {"entries", image.entries},
+          {"layers", image.layers},
+          {"imported", image.imported},
+          {"created", image.config.created},
+          {"entrypoint", image.config.entrypoint},
+          {"cmd", image.config.cmd},
+          {"env", image.config.env},
+          {"working_dir", image.config.working_dir},
+          {"labels", image.config.labels},
+          {"stripped_setuid", image.weakened.stripped_setuid},
+          {"dropped_nodes", image.weakened.dropped_nodes}};
+}
+
 std::string EncodeRecord(const Image& image) {
-  const OrderedJson record = {{"version", 1},
-                              {"digest", image.digest},
-                              {"config_digest", image.config_digest},
-                              {"tree_digest", image.tree_digest},
-                              {"bytes", image.bytes},
-                              {"entries", image.entries},
-                              {"layers", image.layers},
-                              {"imported", image.imported},
-                              {"created", image.config.created},
-                              {"entrypoint", image.config.entrypoint},
-                              {"cmd", image.config.cmd},
-                              {"env", image.config.env},
-                              {"working_dir", image.config.working_dir},
-                              {"labels", image.config.labels},
-                              {"stripped_setuid", image.weakened.stripped_setuid},
-                              {"dropped_nodes", image.weakened.dropped_nodes}};
+  OrderedJson record = {{"version", 1}};
+  record.update(ImageMembers(image));
   return record.dump() + "\n";
 }
 

@@ -3,10 +3,15 @@
 
 #include <string>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "image/image_store.h"
 
 namespace carrel {
+
+/// The members that the record and the command line both show: everything in the image but its
+/// names and its rootfs.
+OrderedJson ImageMembers(const Image& image);
 
 /// JSON text of everything in the image but its names and its rootfs, which depend on the store.
 std::string EncodeRecord(const Image& image);

@@ -35,14 +35,20 @@ Finding Advice(const std::string& name, const std::string& detail, const std::st
   return {name, State::kAdvice, detail, remedy};
 }
 
-// The finding of a step that carrel itself takes: its own error says what is wrong.
+Finding NotChecked(const std::string& name, const std::string& why) {
+  return {name, State::kUnknown, "not checked, because " + why, ""};
+}
+
+// The finding of a step that carrel itself takes: its own error says what is wrong, and what to do
+// if it knows; else `remedy` does.
 template <typename T>
-Finding FromResult(const std::string& name, const Result<T>& result, const std::string& detail) {
+Finding FromResult(const std::string& name, const Result<T>& result, const std::string& detail,
+                   const std::string& remedy) {
   if (result) return There(name, detail);
   Error error = result.error();
-  const std::string remedy = error.hint.empty() ? "See the error" : error.hint;
+  const std::string hint = error.hint.empty() ? remedy : error.hint;
   error.hint.clear();
-  return Missing(name, error.ToString(), remedy);
+  return Missing(name, error.ToString(), hint);
 }
 
 Finding CheckRoot() {
@@ -82,9 +88,16 @@ Finding CheckLandlock(int abi) {
   return There("landlock", "ABI " + std::to_string(abi));
 }
 
-Finding CheckDevices(const char* name, const char* path, const char* remedy) {
-  if (::access(path, R_OK | W_OK) == 0) return There(name, path);
-  return Missing(name, std::string(path) + ": " + ErrnoName(errno), remedy);
+// Loop devices carry the scratch layers. What to do depends on what is wrong.
+Finding CheckLoopDevices(bool root) {
+  constexpr const char* kControl = "/dev/loop-control";
+  if (!root) return NotChecked("loop devices", "this process is not root");
+  if (::access(kControl, R_OK | W_OK) == 0) return There("loop devices", kControl);
+  const int code = errno;
+  return Missing("loop devices", std::string(kControl) + ": " + ErrnoName(code),
+                 code == ENOENT ? "modprobe loop (in a container: give it the host's loop devices)"
+                                : "Something keeps root from the device: run carrel outside of a "
+                                  "container, or permit it there");
 }
 
 Finding CheckDisk(const std::string& state) {
@@ -98,17 +111,8 @@ Finding CheckDisk(const std::string& state) {
   return There("disk", detail);
 }
 
-void CheckStateDirectory(const std::string& state, std::vector<Finding>& findings) {
-  // A mistyped path must not come to be by being asked about.
-  auto there = OpenPath(state, O_RDONLY | O_DIRECTORY);
-  if (!there && there.error().code == ENOENT)
-    findings.push_back(Missing("state directory",
-                               state + " does not exist; what it would hold is "
-                                       "not checked",
-                               "mkdir " + state + ", or name another with --state"));
-  else
-    findings.push_back(FromResult("state directory", there, state));
-  if (!there) return;
+// What a launch needs of the host, tried in the state directory.
+void CheckLaunch(const std::string& state, std::vector<Finding>& findings) {
   findings.push_back(CheckDisk(state));
   auto facts = GatherHostFacts();
   std::string trees;
@@ -118,41 +122,99 @@ void CheckStateDirectory(const std::string& state, std::vector<Finding>& finding
       trees += tree.v2 ? "v2" : "v1";
       for (const std::string& controller : tree.controllers) trees += " " + controller;
     }
-  findings.push_back(FromResult("cgroups", facts, trees));
-  findings.push_back(CheckLandlock(facts ? facts->landlock_abi : 0));
+  findings.push_back(FromResult("cgroups", facts, trees, "Mount cgroup2 at /sys/fs/cgroup"));
+  findings.push_back(facts ? CheckLandlock(facts->landlock_abi)
+                           : NotChecked("landlock", "the host's facts could not be read"));
   findings.push_back(FromResult(
       "device nodes", PrepareHostTemplates(state, LaunchLimits(), facts ? facts->online_cpus : 1),
-      "the state directory's file system takes them"));
-  findings.push_back(FromResult("seccomp", LoadSeccomp(state, "base"), "the profile compiles"));
-  auto objects = OpenBpfObjects(state);
-  findings.push_back(FromResult("audit (BPF)", objects, "the programs load and attach"));
+      "the state directory's file system takes them",
+      "Put the state directory on a file system without nodev that takes device nodes"));
+  findings.push_back(FromResult("seccomp", LoadSeccomp(state, "base"), "the profile compiles",
+                                "Remove " + state + "/seccomp (a cache) and try again"));
+  findings.push_back(FromResult("audit (BPF)", OpenBpfObjects(state),
+                                "the programs load and attach",
+                                "A kernel with BTF (/sys/kernel/btf/vmlinux) is needed, and a BPF "
+                                "file system that can be mounted under " +
+                                    state));
 }
 
-void CheckConfiguration(const Result<HostConfig>& config, std::vector<Finding>& findings) {
-  findings.push_back(FromResult("configuration", config, "valid"));
-  if (!config) return;
+void CheckStateDirectory(const std::string& state, bool root, std::vector<Finding>& findings) {
+  std::string why_not;
+  if (!root) {
+    findings.push_back(NotChecked("state directory", "this process is not root"));
+    why_not = "this process is not root";
+  } else {
+    // A mistyped path must not come to be by being asked about.
+    auto there = OpenPath(state, O_RDONLY | O_DIRECTORY);
+    const bool absent = !there && there.error().code == ENOENT;
+    findings.push_back(
+        absent ? Missing("state directory", state + " does not exist",
+                         "mkdir " + state + ", or name another with --state")
+               : FromResult("state directory", there, state, "Name a directory with --state"));
+    if (!there) why_not = "there is no state directory";
+  }
+  if (why_not.empty()) return CheckLaunch(state, findings);
+  for (const char* name : {"disk", "cgroups", "landlock", "device nodes", "seccomp", "audit (BPF)"})
+    findings.push_back(NotChecked(name, why_not));
+}
+
+// With neither a file nor the variable, the defaults hold: they allow no repository, so no job.
+bool NoConfiguration(const std::string& file) {
+  return file.empty() && ::getenv("CARREL_CONFIG") == nullptr &&
+         ::access(kDefaultConfigFile, F_OK) != 0 && errno == ENOENT;
+}
+
+Finding CheckRepositories(const HostConfig& config) {
+  if (config.allowed_repositories.empty())
+    return Advice("repositories", "none is allowed: no job can check out code",
+                  "List prefixes in /allowed_repositories");
+  return There("repositories",
+               std::to_string(config.allowed_repositories.size()) + " allowed prefix(es)");
+}
+
+void CheckConfiguration(const Result<HostConfig>& config, bool absent,
+                        std::vector<Finding>& findings) {
+  if (absent)
+    findings.push_back(Missing(
+        "configuration",
+        config ? std::string(kDefaultConfigFile) + " does not exist" : config.error().ToString(),
+        "Write it (README.md, Configuration), or name another with --config or CARREL_CONFIG"));
+  else
+    findings.push_back(FromResult("configuration", config, "valid",
+                                  "Correct the file; README.md, Configuration, has an example"));
+  if (absent || !config) {
+    for (const char* name : {"policy", "databases", "repositories"})
+      findings.push_back(NotChecked(
+          name, absent ? "there is no configuration" : "the configuration is not valid"));
+    return;
+  }
   auto policy = LoadHostPolicy(*config, NowNs());
-  findings.push_back(
-      FromResult("policy", policy, policy ? "digest " + policy->digest.substr(0, 12) : ""));
+  findings.push_back(FromResult("policy", policy,
+                                policy ? "digest " + policy->digest.substr(0, 12) : "",
+                                "Copy policies/ there, or name its place in /policies; `carrel "
+                                "policy check DIR` tells more"));
   for (const auto& [name, database] : config->databases)
     if (database.kind == "sqlite")
-      findings.push_back(
-          FromResult("database " + name, OpenPath(database.path, O_RDONLY), database.path));
-  if (config->allowed_repositories.empty())
-    findings.push_back(Advice("repositories", "none is allowed: no job can check out code",
-                              "List prefixes in /allowed_repositories"));
+      findings.push_back(FromResult("database " + name, OpenPath(database.path, O_RDONLY),
+                                    database.path,
+                                    "Put the database there, or correct /databases/" + name));
+  if (config->databases.empty())
+    findings.push_back(Advice("databases", "none: no job can reach one",
+                              "Name them in /databases of the configuration"));
+  findings.push_back(CheckRepositories(*config));
 }
 
 }  // namespace
 
 std::vector<Finding> ExamineHost(const std::string& config_file, const std::string& state) {
   std::vector<Finding> findings = {CheckRoot(), CheckKernel()};
+  const bool root = ::geteuid() == 0;
   auto config = LoadHostConfig(config_file, state);
-  CheckConfiguration(config, findings);
-  const std::string directory = config ? config->state : state;
-  if (findings.front().state == State::kThere && !directory.empty())
-    CheckStateDirectory(directory, findings);
-  findings.push_back(CheckDevices("loop devices", "/dev/loop-control", "modprobe loop"));
+  const bool absent = NoConfiguration(config_file) || (!config && config.error().code == ENOENT);
+  CheckConfiguration(config, absent, findings);
+  const std::string fallback = state.empty() ? HostConfig().state : state;
+  CheckStateDirectory(config ? config->state : fallback, root, findings);
+  findings.push_back(CheckLoopDevices(root));
   findings.push_back(CheckHelper("git", "git", "the code of studies"));
   findings.push_back(CheckHelper("mkfs.ext4", "e2fsprogs", "scratch layers"));
   findings.push_back(CheckHelper("mmdebstrap", "mmdebstrap", "building images"));

@@ -11,6 +11,7 @@ struct Finding {
     kThere,
     kAdvice,   ///< runs without it, with less
     kMissing,  ///< no job can run
+    kUnknown,  ///< not checked; the detail says why
   };
   std::string name;
   State state = State::kThere;
@@ -20,7 +21,8 @@ struct Finding {
 
 /// Tries things rather than to believe versions. Changes nothing but an existing state directory:
 /// what every run needs there is made, as by a first run (the BPF programs are loaded). `config`
-/// and `state` as for `carrel run`.
+/// and `state` as for `carrel run`. Every part has its line whatever else is missing. The first
+/// finding is "root": when it is missing, the rest can hardly be told.
 std::vector<Finding> ExamineHost(const std::string& config, const std::string& state);
 
 }  // namespace carrel

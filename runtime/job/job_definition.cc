@@ -6,6 +6,7 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "job/utf8.h"
+#include "policy/limits.h"
 #include "policy/names.h"
 
 namespace carrel {
@@ -14,8 +15,6 @@ namespace {
 constexpr int64_t kMaxSeconds = 253402300799;  // the end of year 9999
 constexpr size_t kMaxArgs = 4096;
 constexpr size_t kMaxEntries = 10000;
-constexpr uint64_t kMinMemory = 16ull << 20;
-constexpr uint64_t kMaxMemory = 64ull << 40;
 constexpr uint64_t kMinMilliCpus = 10;
 constexpr uint64_t kMaxMilliCpus = 4'096'000;
 
@@ -249,8 +248,7 @@ Result<JobDefinition> DecodeJobDefinition(const Json& value) {
   DecodeResource(in, "cpu_count", &ParseMilliCpus, kMinMilliCpus, kMaxMilliCpus,
                  "must be a number of processors from 0.01 to 4096, such as \"2\" or \"0.5\"",
                  job.cpu_milli);
-  DecodeResource(in, "memory_limit", &ParseByteSize, kMinMemory, kMaxMemory,
-                 "must be a size from 16M to 64T, such as \"4G\", \"512M\" or a number of bytes",
+  DecodeResource(in, "memory_limit", &ParseByteSize, kLeastMemory, kMostMemory, kMemoryForm,
                  job.memory_bytes);
   CARREL_TRY(in.Finish());
   return job;

@@ -29,7 +29,7 @@ std::optional<uint64_t> DecodeOne(const Json& value, const std::string& name) {
 
 const std::vector<LimitMember>& LimitMembers() {
   static const std::vector<LimitMember> kMembers = {
-      {"memory", &Limits::memory_bytes, 16ull << 20, 64ull << 40},
+      {"memory", &Limits::memory_bytes, kLeastMemory, kMostMemory},
       {"cpus", &Limits::cpu_milli, 10, 4'096'000},
       {"pids", &Limits::pids, 8, 4'194'304},
       {"time_seconds", &Limits::time_seconds, 1, 366ull * 86400},

@@ -12,6 +12,13 @@
 
 namespace carrel {
 
+/// The memory that a run may be given: with less not even its own set-up fits.
+inline constexpr uint64_t kLeastMemory = 16ull << 20;
+inline constexpr uint64_t kMostMemory = 64ull << 40;
+/// As options and members that are wrong say it.
+inline constexpr const char* kMemoryForm =
+    "must be a size from 16M to 64T, such as \"4G\", \"512M\" or a number of bytes";
+
 struct Limits {
   uint64_t memory_bytes = 0;    ///< of all tasks, tmpfs included; no swap
   uint64_t cpu_milli = 0;       ///< thousandths of a processor

@@ -65,7 +65,9 @@ TEST(ExecOptions, BadOnesAreTwo) {
       {"--unknown", "--", "/act"},
       {"--memory", "0", "--", "/act"},
       {"--memory", "-1", "--", "/act"},
-      {"--memory", "1T", "--", "/act"},
+      {"--memory", "1E", "--", "/act"},
+      {"--memory", "15M", "--", "/act"},
+      {"--memory", "65T", "--", "/act"},
       {"--memory", "4GG", "--", "/act"},
       {"--memory", "99999999999999999999", "--", "/act"},
       {"--time", "0", "--", "/act"},
@@ -74,6 +76,7 @@ TEST(ExecOptions, BadOnesAreTwo) {
       {"--cpus", "0", "--", "/act"},
       {"--cpus", "nan", "--", "/act"},
       {"--pids", "0", "--", "/act"},
+      {"--pids", "1", "--", "/act"},
       {"--env", "NOEQUALS", "--", "/act"},
       {"--env", "=value", "--", "/act"},
       {"--id", "../up", "--", "/act"},
@@ -89,9 +92,30 @@ TEST(ExecOptions, BadOnesAreTwo) {
     std::string text;
     for (const std::string& option : options) text += " " + option;
     EXPECT_EQ(outcome.status, 2) << text << ": " << outcome.err;
-    EXPECT_NE(outcome.err, "") << text;
+    EXPECT_THAT(outcome.err, ::testing::StartsWith("carrel exec: ")) << text;
     EXPECT_THAT(jail.RunsLeft(), ::testing::IsEmpty()) << text;
   }
+}
+
+TEST(ExecOptions, BadOnesSayWhatIsMeant) {
+  Jail jail({"act"});
+  const auto error = [&](const std::string& option, const std::string& value) {
+    return jail.Run({option, value, "--", "/act"}).err;
+  };
+  for (const char* memory : {"15M", "4GG"})
+    EXPECT_EQ(
+        error("--memory", memory),
+        "carrel exec: --memory: must be a size from 16M to 64T, such as \"4G\", \"512M\" or a "
+        "number of bytes, not \"" +
+            std::string(memory) + "\"\n");
+  EXPECT_THAT(error("--pids", "1"), HasSubstr("--pids: Value 1 not in range 2 to 4194304"));
+  EXPECT_THAT(jail.Run({"--help"}).out, HasSubstr("2 or more"));
+  for (const char* id : {"a/b", "a b", "-x", "x.lock"}) {
+    EXPECT_THAT(error("--id", id),
+                ::testing::StartsWith("carrel exec: --id: \"" + std::string(id)));
+    EXPECT_THAT(error("--id", id), HasSubstr("letters, digits, '.', '_' and '-'"));
+  }
+  EXPECT_EQ(jail.Run({"--pids", "2", "--memory", "16M", "--", "/act", "exit", "3"}).status, 3);
 }
 
 TEST(ExecOptions, RootfsThatIsNotThere) {
@@ -108,7 +132,7 @@ TEST(ExecOptions, SameIdTwiceAtOnceIsRefused) {
   ASSERT_TRUE(Eventually([&] { return first.Out() == "ready\n"; })) << first.Err();
   const Outcome second = jail.Run({"--id", "one", "--", "/act", "exit", "0"});
   EXPECT_EQ(second.status, 2);
-  EXPECT_THAT(second.err, HasSubstr(HostId("one") + " is going on"));
+  EXPECT_THAT(second.err, HasSubstr("--id: a run with the id " + HostId("one") + " is going on"));
   EXPECT_FALSE(TasksOf("one").empty()) << "the first was disturbed";
   ::kill(first.pid(), SIGTERM);
   EXPECT_EQ(first.Wait(), 128 + SIGTERM);
@@ -137,7 +161,7 @@ TEST(ExecOptions, WithoutRootItSaysSo) {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(124);
   };
   const Outcome outcome = jail.Run({"--id", "user", "--", "/act", "exit", "0"}, start);
-  EXPECT_EQ(outcome.status, 70);
+  EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, HasSubstr("must be run as root"));
   EXPECT_FALSE(std::filesystem::exists(jail.state()));
 }

@@ -164,6 +164,27 @@ TEST_F(ImageImport, TellsOfANameThatMoves) {
   EXPECT_THAT(Image({"tag", layout["digest"], "tool:v1"}).errors, HasSubstr("until now"));
 }
 
+// skopeo writes the long form of a name. It is kept, and never taken for the short one: what a
+// policy calls tool:v1 must not become another image. But nobody has to guess.
+TEST_F(ImageImport, LongNamesAreSaid) {
+  const auto imported = Image({"import", Made("docker.tar")});
+  ASSERT_EQ(imported.exit_code, 0) << imported.errors;
+  EXPECT_THAT(imported.output, testing::StartsWith("imported example.org/tool:v1\n"));
+  for (const char* reference : {"tool:v1", "tool"}) {
+    const auto missing = Image({"inspect", reference});
+    EXPECT_EQ(missing.exit_code, 2);
+    EXPECT_THAT(missing.errors, HasSubstr("There is example.org/tool:v1"));
+    EXPECT_THAT(missing.errors, HasSubstr("carrel image tag example.org/tool:v1 tool:v1"));
+  }
+  EXPECT_THAT(Image({"inspect", "ool:v1"}).errors, testing::Not(HasSubstr("example.org")));
+  ASSERT_EQ(Image({"tag", "example.org/tool:v1", "tool:v1"}).exit_code, 0);
+  EXPECT_EQ(Image({"inspect", "tool"}).exit_code, 0);
+  // A name of the archive that another image had.
+  const Json layout = Import(Made("layout"), "example.org/tool:v1");
+  EXPECT_THAT(Image({"import", Made("docker.tar")}).errors,
+              HasSubstr("example.org/tool:v1 was " + layout["digest"].get<std::string>()));
+}
+
 TEST_F(ImageImport, VerifyFindsAChangedFile) {
   const Json image = Import(Made("layout"), "tool:v1");
   WriteFile(std::string(image["rootfs"]) + "/usr/bin/tool", "evil\n");

@@ -1,0 +1,81 @@
+// carrel doctor: every part has its line, and what it advises fits what is wrong.
+#include <filesystem>
+
+#include "support/jail.h"
+
+namespace carrel::testing_support {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Doctor : public testing::Test {
+ protected:
+  Doctor() : jail_({"act"}) {}
+  Json Findings(std::vector<std::string> options, int status, const StartOptions& start = {}) {
+    options.insert(options.begin(), {"doctor", "--json"});
+    Process doctor = jail_.StartCarrel(options, start);
+    EXPECT_EQ(doctor.Wait(), status) << doctor.Out() << doctor.Err();
+    auto report = ParseJson(doctor.Out(), "report");
+    EXPECT_TRUE(report.has_value()) << doctor.Out() << doctor.Err();
+    errors_ = doctor.Err();
+    Json by_name;
+    if (report)
+      for (const Json& finding : (*report)["findings"]) by_name[finding["name"]] = finding;
+    return by_name;
+  }
+  static void ExpectAllLines(const Json& findings) {
+    for (const char* name :
+         {"root", "kernel", "configuration", "policy", "databases", "repositories",
+          "state directory", "disk", "cgroups", "landlock", "device nodes", "seccomp",
+          "audit (BPF)", "loop devices", "git", "mkfs.ext4", "mmdebstrap"})
+      EXPECT_TRUE(findings.contains(name)) << name;
+  }
+  Jail jail_;
+  std::string errors_;
+};
+
+TEST_F(Doctor, WithoutConfigurationNothingFollowsFromDefaults) {
+  const Json findings = Findings({"--state", jail_.state(), "--config", jail_ / "none.json"}, 1);
+  ExpectAllLines(findings);
+  EXPECT_EQ(findings["configuration"]["state"], "missing");
+  EXPECT_THAT(findings["configuration"]["remedy"], HasSubstr("--config"));
+  for (const char* name : {"policy", "databases", "repositories"}) {
+    EXPECT_EQ(findings[name]["state"], "unknown");
+    EXPECT_EQ(findings[name]["detail"], "not checked, because there is no configuration");
+  }
+  EXPECT_EQ(findings["state directory"]["state"], "missing");
+  EXPECT_THAT(findings["state directory"]["remedy"], HasSubstr("mkdir " + jail_.state()));
+  EXPECT_EQ(findings["audit (BPF)"]["detail"], "not checked, because there is no state directory");
+  EXPECT_FALSE(std::filesystem::exists(jail_.state()));
+}
+
+TEST_F(Doctor, AConfigurationThatIsWrong) {
+  WriteFile(jail_ / "bad.json", "{\"stat\": 1}");
+  const Json findings = Findings({"--state", jail_.state(), "--config", jail_ / "bad.json"}, 1);
+  EXPECT_EQ(findings["configuration"]["state"], "missing");
+  EXPECT_THAT(findings["configuration"]["detail"], HasSubstr("stat"));
+  EXPECT_EQ(findings["policy"]["detail"], "not checked, because the configuration is not valid");
+}
+
+TEST_F(Doctor, WithoutRootItSaysWhatIsNeeded) {
+  StartOptions start;
+  start.binary = jail_ / "carrel";  // the build directory may be closed to others
+  std::filesystem::copy_file(CARREL_BINARY, start.binary);
+  start.before = [] {
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(124);
+  };
+  const Json findings =
+      Findings({"--state", jail_.state(), "--config", jail_ / "none.json"}, 2, start);
+  ExpectAllLines(findings);
+  EXPECT_EQ(findings["root"]["state"], "missing");
+  for (const char* name : {"loop devices", "state directory", "cgroups"}) {
+    EXPECT_EQ(findings[name]["detail"], "not checked, because this process is not root");
+    EXPECT_EQ(findings[name]["remedy"], "");
+  }
+  EXPECT_THAT(errors_, HasSubstr("carrel doctor: "));
+  EXPECT_THAT(errors_, HasSubstr("must be run as root"));
+}
+
+}  // namespace
+}  // namespace carrel::testing_support
