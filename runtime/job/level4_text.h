@@ -16,6 +16,11 @@ using Refusal = std::optional<std::string>;
 /// characters (a log may hold the few that terminals know), invalid UTF-8.
 Refusal CheckEncoding(std::string_view text, bool is_log);
 
+/// Refuses a header that names patient identifiers with values below it, in any delimited or
+/// printed table, such a header in the first line, and records ("patient_id: 123"). Takes time in
+/// proportion to the text.
+Refusal CheckIdentifiers(std::string_view text);
+
 /// Refuses more than `max_rows` lines of data, a line of more than `max_rows` fields (unless
 /// `long_lines` are normal: minified scripts, drawings), and tables with patient identifiers.
 Refusal CheckTables(std::string_view text, int64_t max_rows, bool long_lines);

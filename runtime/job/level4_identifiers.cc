@@ -1,0 +1,153 @@
+// Columns and records of patient identifiers in text (declared in level4_text.h).
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "job/csv_sniff.h"
+#include "job/level4_lines.h"
+#include "job/level4_text.h"
+
+namespace carrel {
+namespace {
+
+constexpr size_t kFollowingLines = 5;
+constexpr size_t kMaxName = 256;    // a column's name, in whatever spelling
+constexpr size_t kMaxHeaders = 64;  // columns of identifiers that one line is followed up for
+const char kIdentifierRefusal[] =
+    "It has a column of patient identifiers (such as patient_id). Files at level 4 must hold "
+    "aggregated results only";
+
+// True when a field of the line, at one of `columns` (ascending), looks like an identifier.
+bool HasValueAt(std::string_view line, char delimiter, const std::vector<size_t>& columns) {
+  auto wanted = columns.begin();
+  for (size_t column = 0; wanted != columns.end(); ++column) {
+    const size_t end = line.find(delimiter);
+    if (column == *wanted) {
+      if (LooksLikeIdentifierValue(TrimField(line.substr(0, end)))) return true;
+      ++wanted;
+    }
+    if (end == std::string_view::npos) return false;
+    line.remove_prefix(end + 1);
+  }
+  return false;
+}
+
+// `line` is the header of a delimited table if a field of it names identifiers and one of the next
+// lines has a value like one in the same place.
+bool IsDelimitedHeader(std::string_view line, std::string_view following, char delimiter) {
+  std::vector<size_t> columns;
+  for (size_t column = 0; columns.size() < kMaxHeaders; ++column) {
+    const size_t end = line.find(delimiter);
+    if (IsPatientIdentifier(line.substr(0, end))) columns.push_back(column);
+    if (end == std::string_view::npos) break;
+    line.remove_prefix(end + 1);
+  }
+  for (size_t i = 0; !columns.empty() && i < kFollowingLines && !following.empty(); ++i)
+    if (HasValueAt(TakeLine(&following), delimiter, columns)) return true;
+  return false;
+}
+
+// The same for a printed table: words between blanks. A header has no numbers in it; its rows may
+// have one more word in front (their number).
+bool IsPrintedHeader(std::string_view line, std::string_view following) {
+  size_t words = 0, column = 0;
+  bool found = false;
+  while (true) {
+    const std::string_view word = TrimField(TakeWord(&line));
+    if (word.empty() && line.empty()) break;
+    if (IsNumeric(word)) return false;
+    if (IsPatientIdentifier(word)) {
+      found = true;
+      column = words;
+    }
+    ++words;
+  }
+  for (size_t i = 0; found && i < kFollowingLines && !following.empty(); ++i) {
+    std::string_view next = TakeLine(&following), at_column, after;
+    size_t count = 0;
+    while (true) {
+      const std::string_view word = TrimField(TakeWord(&next));
+      if (word.empty() && next.empty()) break;
+      if (count == column) at_column = word;
+      if (count == column + 1) after = word;
+      ++count;
+    }
+    const auto is_id = [](std::string_view w) {
+      return w.find('.') == std::string_view::npos && LooksLikeIdentifierValue(w);
+    };
+    if (count == words && is_id(at_column)) return true;
+    if (count == words + 1 && is_id(after)) return true;
+  }
+  return false;
+}
+
+// True when what follows the name of an identifier is a value of one; `list` when it is the first
+// of several.
+bool IsValueOf(std::string_view after, bool* list) {
+  after = after.substr(0, kMaxName);
+  while (!after.empty() && std::string_view(" \t\"'\\[(c").find(after[0]) != std::string::npos) {
+    *list = *list || after[0] == '[' || after[0] == '(';
+    after.remove_prefix(1);
+  }
+  const size_t end =
+      after.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_");
+  return LooksLikeIdentifierValue(after.substr(0, end));
+}
+
+// Counts "patient_id: 123" and "patient_id": [1, 2 in a line: records written as text. Each byte is
+// looked at once as part of a name, however many colons there are.
+int CountKeyValues(std::string_view line) {
+  int found = 0;
+  for (size_t at; (at = line.find_first_of(":=")) != std::string_view::npos;) {
+    std::string_view name = line.substr(0, at);
+    line.remove_prefix(at + 1);
+    name.remove_suffix(name.size() - (name.find_last_not_of(" \t\"'\\") + 1));
+    name.remove_prefix(name.find_last_of("{[(,;\"'\t|$") + 1);
+    bool list = false;
+    if (IsPatientIdentifier(name) && IsValueOf(line, &list)) found += list ? 2 : 1;
+  }
+  return found;
+}
+
+// The first line of a file is a header when it names identifiers among other single words.
+bool IsPlainHeader(std::string_view line, char delimiter) {
+  bool found = false, words = true, several = false;
+  while (true) {
+    const size_t end = line.find(delimiter);
+    const std::string_view field = TrimField(line.substr(0, end));
+    found = found || IsPatientIdentifier(field);
+    words = words && (field.find(' ') == std::string_view::npos || IsPatientIdentifier(field));
+    if (end == std::string_view::npos) return found && words && several;
+    several = true;
+    line.remove_prefix(end + 1);
+  }
+}
+
+// Whether `line` begins a table, in whatever way it may be delimited.
+bool IsHeader(std::string_view line, std::string_view following, bool first) {
+  std::string delimiters(kDelimiters);
+  if (const char unusual = UnusualDelimiter(line); unusual != '\0') delimiters += unusual;
+  for (char delimiter : delimiters)
+    if ((first && IsPlainHeader(line, delimiter)) || IsDelimitedHeader(line, following, delimiter))
+      return true;
+  return IsPrintedHeader(line, following);
+}
+
+}  // namespace
+
+Refusal CheckIdentifiers(std::string_view text) {
+  int key_values = 0;
+  for (bool first = true; !text.empty();) {
+    const std::string_view line = TakeLine(&text);
+    const std::string_view trimmed = TrimField(line);
+    if (trimmed.empty()) continue;
+    const bool is_first = first && !trimmed.starts_with('#');
+    first = first && !is_first;
+    if (!MentionsPatientIdentifier(line)) continue;
+    key_values += CountKeyValues(line);
+    if (key_values >= 2 || IsHeader(line, text, is_first)) return kIdentifierRefusal;
+  }
+  return std::nullopt;
+}
+
+}  // namespace carrel

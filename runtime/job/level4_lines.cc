@@ -1,0 +1,257 @@
+#include "job/level4_lines.h"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "job/csv_sniff.h"
+#include "job/utf8.h"
+
+namespace carrel {
+namespace {
+
+constexpr size_t kMaxValue = 40;  // a value of a table is short and one word
+constexpr size_t kMaxLabel = 64;  // a label may have several words
+constexpr size_t kMaxShapes = 4096;
+constexpr uint64_t kPrime = 1099511628211u;
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsLetter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80;
+}
+
+// Values come in brackets (R's [1]), with a comma behind, with a mark of a comment before.
+std::string_view WithoutPunctuation(std::string_view word) {
+  const size_t from = word.find_first_not_of("([\"'");
+  if (from == std::string_view::npos) return {};
+  const size_t to = word.find_last_not_of(")],;:.\"'");
+  return to == std::string_view::npos || to < from ? std::string_view()
+                                                   : word.substr(from, to + 1 - from);
+}
+
+// A name of something: "F", "White", "2nd-dose" is none (it begins with a digit).
+bool IsLabel(std::string_view word) {
+  return !word.empty() && word.size() <= kMaxValue && (IsLetter(word[0]) || word[0] == '_') &&
+         std::all_of(word.begin(), word.end(), [](char c) {
+           return IsLetter(c) || IsDigit(c) || std::string_view("_-.+'&/").find(c) < 7;
+         });
+}
+
+bool IsPrintedValue(std::string_view word) {
+  return IsNumeric(word) || LooksLikeIdentifierValue(word);
+}
+
+// A program's log has the time in front of its messages: "2026-08-01 10:00:00,123", "[10:00:00]".
+std::string_view WithoutTime(std::string_view line) {
+  const auto is_time = [](std::string_view word) {
+    word = WithoutPunctuation(word);
+    const size_t colon = word.find(':');
+    return colon != std::string_view::npos && colon > 0 && IsDigit(word[colon - 1]) &&
+           word.find_first_not_of("0123456789:.,+-TZ") == std::string_view::npos;
+  };
+  std::string_view rest = line, first = TakeWord(&rest);
+  if (is_time(first)) return rest;
+  if (!IsNumeric(first) || first.find_first_of("-/") == std::string_view::npos) return line;
+  return is_time(TakeWord(&rest)) ? rest : line;
+}
+
+struct FieldShape {
+  int64_t fields = 0;
+  bool data = false;
+  bool labels = false;  // words and nothing else
+};
+
+// A line of a table with this delimiter: mostly short single words with a number among them; three
+// labels and more; or what looks like an identifier and then labels. Lines of a program's log are
+// none: their time has a blank in it, their message several.
+FieldShape FieldsOf(std::string_view line, char delimiter) {
+  FieldShape shape;
+  int64_t values = 0, labels = 0;
+  bool numeric = false, all_short = true, first_is_id = false;
+  for (bool more = true; more; ++shape.fields) {
+    const size_t end = line.find(delimiter);
+    const std::string_view field = TrimField(line.substr(0, end));
+    more = end != std::string_view::npos;
+    if (more) line.remove_prefix(end + 1);
+    if (shape.fields == 0) first_is_id = LooksLikeIdentifierValue(field);
+    all_short = all_short && field.size() <= kMaxLabel;
+    if (field.size() > kMaxValue || field.find_first_of(" \t") != std::string_view::npos) continue;
+    ++values;
+    if (IsLabel(field)) ++labels;
+    numeric = numeric || IsNumeric(field);
+  }
+  shape.data = shape.fields > 1 &&
+               ((3 * values >= 2 * shape.fields && numeric) || (first_is_id && all_short));
+  shape.labels = labels > 2 && values == shape.fields;
+  return shape;
+}
+
+struct Fold {
+  char32_t first, last;
+  char as;
+};
+
+constexpr std::array<Fold, 17> kFolds = {{
+    {0xa0, 0xa0, ' '},
+    {0xa6, 0xa6, '|'},
+    {0xa7, 0xa7, '|'},
+    {0xac, 0xac, '|'},
+    {0xb6, 0xb7, '|'},
+    {0x60c, 0x60c, ','},
+    {0x61b, 0x61b, ';'},
+    {0x2000, 0x200d, ' '},
+    {0x2022, 0x2023, '|'},
+    {0x2027, 0x2027, '|'},
+    {0x202f, 0x202f, ' '},
+    {0x205f, 0x2060, ' '},
+    {0x2500, 0x257f, '|'},
+    {0x3000, 0x3000, ' '},
+    {0x3001, 0x3001, ','},
+    {0xff01, 0xff0f, ','},
+    {0xff1a, 0xff1e, ';'},
+}};
+
+}  // namespace
+
+std::string_view TakeLine(std::string_view* text) {
+  const size_t end = std::min(text->find_first_of("\n\r\f"), text->size());
+  const std::string_view line = text->substr(0, end);
+  const bool crlf = text->substr(end).starts_with("\r\n");
+  text->remove_prefix(std::min(end + (crlf ? 2 : 1), text->size()));
+  return line;
+}
+
+std::string_view TakeWord(std::string_view* line, char extra) {
+  const char separators[] = {' ', '\t', '|', extra != '\0' ? extra : ' '};
+  const std::string_view set(separators, sizeof separators);
+  line->remove_prefix(std::min(line->find_first_not_of(set), line->size()));
+  const size_t end = std::min(line->find_first_of(set), line->size());
+  const std::string_view word = line->substr(0, end);
+  line->remove_prefix(end);
+  return word;
+}
+
+char UnusualDelimiter(std::string_view line) {
+  constexpr std::string_view kUnusual = "~^!&*@\\:/=$`+?#%";
+  std::array<size_t, 256> counts{};
+  for (char c : line) ++counts[static_cast<unsigned char>(c)];
+  char best = '\0';
+  size_t most = 0;
+  for (char c : kUnusual) {
+    const size_t count = counts[static_cast<unsigned char>(c)];
+    if (count > most) {
+      most = count;
+      best = c;
+    }
+  }
+  return best;
+}
+
+bool IsInteger(std::string_view value) {
+  if (value.starts_with('+') || value.starts_with('-')) value.remove_prefix(1);
+  return !value.empty() && std::all_of(value.begin(), value.end(), IsDigit);
+}
+
+bool IsNumeric(std::string_view value) {
+  if (value.ends_with('%')) value.remove_suffix(1);
+  return std::any_of(value.begin(), value.end(), IsDigit) &&
+         value.find_first_not_of("0123456789+-./:eETZ") == std::string_view::npos &&
+         value[0] != 'e' && value[0] != 'E' && value[0] != 'T' && value[0] != 'Z';
+}
+
+std::string FoldSeparators(std::string_view text) {
+  std::string folded;
+  folded.reserve(text.size());
+  while (!text.empty()) {
+    const size_t ascii = static_cast<size_t>(
+        std::find_if(text.begin(), text.end(), [](char c) { return c < 0; }) - text.begin());
+    folded += text.substr(0, ascii);
+    text.remove_prefix(ascii);
+    if (text.empty()) break;
+    const CodePoint point = FirstCodePoint(text);
+    const size_t bytes = std::max<size_t>(point.bytes, 1);
+    const auto fold = std::find_if(kFolds.begin(), kFolds.end(), [&](const Fold& f) {
+      return point.value >= f.first && point.value <= f.last;
+    });
+    if (fold == kFolds.end())
+      folded += text.substr(0, bytes);
+    else
+      folded += fold->as;
+    text.remove_prefix(bytes);
+  }
+  return folded;
+}
+
+RowWatch::Shape RowWatch::ShapeOf(std::string_view line, char extra) {
+  Shape shape;
+  shape.mask = static_cast<unsigned char>(extra);
+  while (true) {
+    std::string_view word = TakeWord(&line, extra);
+    if (word.empty()) break;
+    word = WithoutPunctuation(word);
+    if (shape.words == 0) shape.first_is_id = IsInteger(word) || LooksLikeIdentifierValue(word);
+    shape.mask = shape.mask * kPrime;
+    shape.label_digest = shape.label_digest * kPrime;
+    if (IsPrintedValue(word)) {
+      ++shape.numbers;
+      ++shape.mask;
+    } else if (IsLabel(word)) {
+      ++shape.labels;
+      shape.label_digest ^= std::hash<std::string_view>{}(word);
+    }
+    ++shape.words;
+  }
+  return shape;
+}
+
+bool RowWatch::IsDelimitedRow(std::string_view line) {
+  bool data = false;
+  for (char delimiter : kDelimiters) {
+    if (line.find(delimiter) == std::string_view::npos) continue;
+    const FieldShape shape = FieldsOf(line, delimiter);
+    most_fields_ = std::max(most_fields_, shape.fields);
+    data = data || shape.data || (shape.labels && line != last_);
+  }
+  return data;
+}
+
+// True when the labels are those of the first line of this shape: a template with numbers in it.
+bool RowWatch::SameLabels(const Shape& shape) {
+  if (shape.labels == 0) return false;
+  const uint64_t key = shape.mask * kPrime + static_cast<uint64_t>(shape.words);
+  const auto known = labels_.find(key);
+  if (known != labels_.end()) return known->second == shape.label_digest;
+  if (labels_.size() < kMaxShapes) labels_.emplace(key, shape.label_digest);
+  return labels_.contains(key);
+}
+
+// Words between blanks. Without an index in front the labels decide: those of a log stay the same
+// while its numbers count on; those of a table ("F 23 London") change.
+bool RowWatch::IsPrintedRow(const Shape& shape, const Shape& before) {
+  if (shape.words < 2) return shape.numbers == 1;
+  if (shape.numbers == 0 || SameLabels(shape)) return false;
+  if (4 * (shape.numbers + shape.labels) < 3 * shape.words) return false;
+  return 2 * shape.numbers >= shape.words ||
+         (shape.words == before.words && shape.mask == before.mask);
+}
+
+bool RowWatch::IsRow(std::string_view line) {
+  const bool delimited = IsDelimitedRow(line);
+  const std::string_view rest = WithoutTime(line);
+  const Shape blanks = ShapeOf(rest, '\0');
+  const char delimiter = UnusualDelimiter(rest);
+  const Shape unusual = delimiter == '\0' ? Shape() : ShapeOf(rest, delimiter);
+  most_fields_ = std::max({most_fields_, blanks.numbers, unusual.numbers});
+  bool printed = blanks.first_is_id && 2 * blanks.numbers >= blanks.words;
+  if (!printed && line != last_)
+    printed =
+        IsPrintedRow(blanks, blanks_) || (unusual.words > 1 && IsPrintedRow(unusual, unusual_));
+  last_ = line;
+  if (blanks.words > 0) {
+    blanks_ = blanks;
+    unusual_ = unusual;
+  }
+  return delimited || printed;
+}
+
+}  // namespace carrel
