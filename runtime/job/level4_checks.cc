@@ -56,7 +56,8 @@ Refusal CheckText(std::string_view text, const std::string& type, const Level4Ru
   if (type == ".svg")
     if (auto refusal = CheckSvg(text)) return refusal;
   if (auto refusal = CheckMarkup(text, rows)) return refusal;
-  return CheckTables(text, rows, type == ".html" || type == ".svg");
+  if (type != ".html" && type != ".svg") return CheckTables(text, rows, false);
+  return CheckTables(WithoutGeometry(text), rows, true);
 }
 
 Refusal CheckContent(std::string_view data, const std::string& type, const Level4Rules& rules,

@@ -25,20 +25,30 @@ Refusal CheckIdentifiers(std::string_view text);
 /// `long_lines` are normal: minified scripts, drawings), and tables with patient identifiers.
 Refusal CheckTables(std::string_view text, int64_t max_rows, bool long_lines);
 
-/// Refuses HTML and SVG with more than `max_rows` table rows or text elements, or a cell that
-/// names patient identifiers.
+/// Reads HTML and SVG as a reader sees them: refuses what CheckTables refuses in their text (rows
+/// may be elements of any kind, with character references, or comments), more than `max_rows` table
+/// rows, drawn texts or comments, and a cell that names patient identifiers. Takes time in
+/// proportion to the text.
 Refusal CheckMarkup(std::string_view text, int64_t max_rows);
 
 /// Refuses what is neither a JSON value nor JSON lines (NaN and Infinity are accepted, as Python
-/// writes them), a member or list element that names patient identifiers, and any list, object or
-/// number of lines beyond `max_rows`.
+/// writes them), a member or list element that names patient identifiers, any list, object or
+/// number of lines beyond `max_rows`, and more than `max_rows` rows at one depth of the whole
+/// document: lists and objects in lists, or members of different names.
 Refusal CheckJson(std::string_view text, int64_t max_rows);
 
-/// Refuses runs of base64 (64 characters and more, over newlines too) that decode to compressed
-/// data or to a table that CheckTables refuses. Pictures in base64 pass.
+/// Refuses runs of base64 (64 characters and more, over newlines too) and base85 that decode, from
+/// any offset, to data that holds a table or compressed data anywhere. Pictures in base64 must be
+/// what CheckPng and CheckJpeg accept; fonts pass. Short runs of base64 are read as lines of a
+/// table.
 Refusal CheckEmbedded(std::string_view text, int64_t max_rows);
 
-/// Refuses what isn't an SVG document from its root element to the end, or that defines entities.
+/// Refuses what isn't an SVG document from its root element to the end, that defines entities, or
+/// that has paths or points which are not coordinates and commands.
 Refusal CheckSvg(std::string_view text);
+
+/// The text without the paths and points that are coordinates and commands: lines of a drawing are
+/// no rows.
+std::string WithoutGeometry(std::string_view text);
 
 }  // namespace carrel

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
+#include <jpeglib.h>
 #include <zlib.h>
+
+#include <cstdio>  // jpeglib.h needs FILE
 
 #include "base/subprocess.h"
 #include "job/csv_sniff.h"
@@ -280,8 +283,9 @@ TEST_F(Level4Test, Base64) {
   }
   rules_.max_csv_rows = 100;
   Withheld("a.txt", Base64(Rows(130, "#,23\n")), "more than the 100 rows");
-  Passes("a.html",
-         "<img src=\"data:image/png;base64," + Base64("\x89PNG\r\n\x1a\n" + rows) + "\">");
+  Withheld("a.html",
+           "<img src=\"data:image/png;base64," + Base64("\x89PNG\r\n\x1a\n" + rows) + "\">",
+           "damaged");
   Passes("a.log", "commit " + std::string(64, 'a') + "\n");
 }
 
@@ -379,38 +383,252 @@ TEST_F(Level4Test, Png) {
   Withheld("a.png", corrupt, "damaged");
 }
 
+// A real picture, as a program that draws would write it.
+std::string RealJpeg(bool progressive, int size = 64) {
+  jpeg_compress_struct info{};
+  jpeg_error_mgr errors{};
+  info.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&info);
+  unsigned char* memory = nullptr;
+  unsigned long bytes = 0;
+  jpeg_mem_dest(&info, &memory, &bytes);
+  info.image_width = info.image_height = static_cast<JDIMENSION>(size);
+  info.input_components = 3;
+  info.in_color_space = JCS_RGB;
+  jpeg_set_defaults(&info);
+  if (progressive) jpeg_simple_progression(&info);
+  jpeg_start_compress(&info, TRUE);
+  std::vector<unsigned char> row(static_cast<size_t>(size) * 3);
+  for (int y = 0; y < size; ++y) {
+    for (size_t x = 0; x < row.size(); ++x) row[x] = static_cast<unsigned char>(x * 7 + y * y * 3);
+    JSAMPROW rows[] = {row.data()};
+    jpeg_write_scanlines(&info, rows, 1);
+  }
+  jpeg_finish_compress(&info);
+  std::string picture(reinterpret_cast<char*>(memory), bytes);
+  jpeg_destroy_compress(&info);
+  free(memory);
+  return picture;
+}
+
 TEST_F(Level4Test, Jpeg) {
-  // SOI, JFIF, a scan with a stuffed zero and a restart marker, EOI.
-  const std::string app0("\xff\xe0\x00\x10JFIF\0\1\1\0\0\1\0\1\0\0", 18);
-  const std::string scan(
-      "\xff\xda\x00\x04\1\2"
-      "abc\xff\x00"
-      "d\xff\xd0"
-      "e",
-      14);
-  const std::string frame("\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00", 13);  // 16 x 16
-  const std::string good = "\xff\xd8" + app0 + frame + scan + "\xff\xd9";
-  Passes("a.jpg", good);
-  Passes("a.jpeg", good);
-  Withheld("a.jpg", good + "x", "follows the end");
-  Withheld("a.jpg", good.substr(0, good.size() - 2), "damaged");
-  Withheld("a.jpg", "\xff\xd8" + app0 + frame + "\xff\xd9", "damaged");
-  Withheld("a.jpg", "\xff\xd8" + app0 + scan + "\xff\xd9", "damaged");  // no frame
-  const std::string rows = Repeat(200, "patient_id,1975-01-02,F,1\n");
-  Withheld("a.jpg", "\xff\xd8" + app0 + frame + scan + rows + "\xff\xd9", "damaged");
-  const std::string table("\xff\xdb\x00\x43", 4);
-  Withheld("a.jpg", "\xff\xd8" + app0 + table + rows.substr(0, 65) + frame + scan + "\xff\xd9",
-           "damaged");
-  Withheld("a.jpg", "\xff\xd8" + app0 + frame + scan + std::string(100'000, '\1') + "\xff\xd9",
-           "damaged");  // more than the pixels could be
-  Withheld("a.jpg",
-           std::string("\xff\xd8\xff\xfe\x00\x0cpatient_id", 16) + frame + scan + "\xff\xd9",
+  for (bool progressive : {false, true}) {
+    const std::string good = RealJpeg(progressive);
+    Passes("a.jpg", good);
+    Passes("a.jpeg", good);
+    Withheld("a.png", good, "not a PNG");
+    Withheld("a.jpg", good + "x", "follows the end");
+    Withheld("a.jpg", good.substr(0, good.size() - 2), "damaged");
+    const std::string end = "\xff\xd9", body = good.substr(2, good.size() - 4);
+    const auto with = [&](const std::string& before, const std::string& behind) {
+      return "\xff\xd8" + before + body + behind + end;
+    };
+    Passes("a.jpg", with("", ""));
+    const std::string rows = Repeat(200, "patient_id,1975-01-02,F,1\n");
+    Withheld("a.jpg", with("", rows), "damaged");
+    Withheld("a.jpg", with("", std::string(100'000, '\1')), "damaged");  // more than the pixels
+    // Behind the last block of the scan there is room that no decoder reads.
+    Withheld("a.jpg", with("", "\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17\20"), "damaged");
+    Withheld("a.jpg", with(std::string("\xff\xdb\x00\x43", 4) + rows.substr(0, 65), ""), "damaged");
+    Withheld("a.jpg", with(std::string("\xff\xfe\x00\x0cpatient_id", 14), ""), kIdentifiers);
+    Withheld("a.jpg", with(Repeat(2, "\xff\xfe\xff\x02" + std::string(0xff00, 'x')), ""), "64 KiB");
+    const std::string comment = Rows(200, "#,23,F\n");
+    const auto size = static_cast<char>(comment.size() + 2);
+    Withheld("a.jpg",
+             with("\xff\xfe" + std::string(1, static_cast<char>((comment.size() + 2) >> 8)) +
+                      std::string(1, size) + comment,
+                  ""),
+             "rows");
+  }
+  const std::string good = RealJpeg(false);
+  Withheld("a.jpg", good.substr(0, 20) + "\xff\xd9", "damaged");
+}
+
+// A compressed table in the place of the scan of a picture: its markers stuffed, its length
+// fitting.
+TEST_F(Level4Test, JpegScanIsDecoded) {
+  const std::string good = RealJpeg(false, 512);
+  const size_t scan = good.find("\xff\xda");
+  ASSERT_NE(scan, std::string::npos);
+  const size_t data = scan + 2 + 12;
+  std::string stuffed;
+  for (char c : Gzip(Rows(3000, "#,1975-01-02,F,#\n"))) {
+    stuffed += c;
+    if (c == '\xff') stuffed += '\0';
+  }
+  Withheld("a.jpg", good.substr(0, data) + stuffed + "\xff\xd9", "damaged");
+  Withheld("a.jpg", good.substr(0, good.size() - 2) + stuffed + "\xff\xd9", "damaged");
+  Withheld("a.jpg", good.substr(0, data + (good.size() - data) / 2) + "\xff\xd9", "damaged");
+}
+
+TEST_F(Level4Test, WhatStandsBesideAPngIsRead) {
+  const std::string rows = "'\\n'.join('%d,23,F' % i for i in range(300)).encode()";
+  Withheld("a.png", Png("chunk(b'tEXt', b'Comment\\0' + " + rows + ")"), "rows");
+  Withheld("a.png", Png("chunk(b'zTXt', b'Comment\\0\\0' + zlib.compress(" + rows + "))"), "rows");
+  Withheld("a.png", Png("chunk(b'zTXt', b'C\\0\\0' + zlib.compress(b'a=1,patient_id=7,' * 99))"),
            kIdentifiers);
-  Withheld(
-      "a.jpg",
-      "\xff\xd8" + Repeat(2, "\xff\xfe\xff\x02" + std::string(0xff00, 'x')) + scan + "\xff\xd9",
-      "64 KiB");
-  Withheld("a.png", good, "not a PNG");
+  Withheld("a.png", Png("chunk(b'iCCP', b'x\\0\\0' + zlib.compress(bytes(200000)))"),
+           "compressed data beside");
+  Passes("a.png", Png("chunk(b'zTXt', b'Comment\\0\\0' + zlib.compress(b'made by R'))"));
+}
+
+// Rows as people print them, without a number in front and whatever stands between.
+TEST_F(Level4Test, RowsWithoutAnIndex) {
+  rules_.max_csv_rows = 100;
+  const auto people = [](const std::string& separator) {
+    const char* sexes[] = {"F", "M"};
+    const char* regions[] = {"London", "East", "Wales", "North_West"};
+    std::string text = "sex" + separator + "region" + separator + "age\n";
+    for (int i = 0; i < 150; ++i)
+      text += sexes[i % 2] + separator + regions[i / 3 % 4] + separator +
+              std::to_string(20 + i * 7 % 70) + "\n";
+    return text;
+  };
+  for (const char* separator : {" ",
+                                "   ",
+                                "\t",
+                                "~",
+                                "^",
+                                " ~ ",
+                                "::",
+                                "*",
+                                "@",
+                                "&",
+                                "\\",
+                                "/",
+                                "=>",
+                                "#",
+                                "!",
+                                "\xc2\xa6",
+                                "\xc2\xb7",
+                                "\xe2\x94\x82",
+                                "\xe2\x80\xa2",
+                                "\xc2\xa0",
+                                "\xef\xbc\x8c"})
+    for (const char* name : {"words.txt", "a.log", "a.md", "a.html"})
+      Withheld(name, people(separator), "more than the 100 rows");
+  std::string pairs, labels;
+  for (int i = 0; i < 250; ++i) {
+    pairs += (i % 2 ? "F " : "M ") + std::to_string(i % 80) + "\n";
+    labels += std::string(i % 2 ? "F" : "M") + "," + (i % 3 ? "East" : "London") + ",White\n";
+  }
+  Withheld("words.txt", pairs, "more than the 100 rows");
+  Withheld("words.txt", labels, "more than the 100 rows");
+  Withheld("words.txt", Rows(130, "#.5 0.#\n"), "more than the 100 rows");
+  Withheld("words.txt", Rows(130, "# "), "fields");
+  Withheld("words.txt", Rows(130, "#~"), "fields");
+}
+
+TEST_F(Level4Test, IdentifiersBetweenUnusualDelimiters) {
+  for (const char* d : {"~", "^", "::", "*", "\xc2\xa6", "\xe2\x94\x82"})
+    for (const char* name : {"a.csv", "a.txt", "a.log", "a.md", "a.html"}) {
+      const std::string s = d;
+      Withheld(name, "patient_id" + s + "age\n101" + s + "23\n", kIdentifiers);
+      Withheld(name, "Table 1\nage" + s + "NHS number\n23" + s + "1010101010\n", kIdentifiers);
+    }
+  Withheld("a.txt", "x\n# patient_id age\n# 101 23\n# 102 24\n", kIdentifiers);
+}
+
+TEST_F(Level4Test, LogsAreNoTables) {
+  Passes("a.log", Rows(9000, "2026-08-01 10:00:00 INFO epoch #\n"));
+  Passes("a.log", Rows(9000, "[10:00:00] epoch # loss 0.# accuracy 0.#\n"));
+  Passes("a.log", Rows(9000, "Epoch #/9000 - loss: 0.# - val_loss: 0.#\n"));
+  Passes("a.log", Rows(9000, "Iteration #: log likelihood = -123.#\n"));
+  Passes("a.log", Rows(9000, "Iteration #: log likelihood = -1.#\nfitted model in # steps\n"));
+  Passes("a.log", Rows(9000, "\r #%|\xe2\x96\x88\xe2\x96\x88  | #/9000 [00:10<00:12, 4.#it/s]"));
+  Passes("a.log", Rows(9000, "Loaded practice number # with a total of many registrations\n"));
+  Passes("a.log", Rows(9000, "Warning: step # did not converge, see the manual for advice\n"));
+}
+
+TEST_F(Level4Test, RowsInAnyElement) {
+  rules_.max_csv_rows = 100;
+  for (const char* row :
+       {"<div><span>#</span><span>F</span><span>23</span></div>", "<li>#, 23, F</li>",
+        "<div><div>#</div><div>23</div></div>", "<p>#&#44;23&#x2c;F</p>", "<p># 23 F<br/></p>",
+        "<tr>\n<td>#</td>\n<td>23</td>\n</tr>", "<li><b>#</b>,<i>23</i></li>",
+        "<x-row><x-cell>#</x-cell><x-cell>23</x-cell></x-row>", "<!-- #,23,F -->",
+        "<dd>#</dd><dd>23</dd>", "<option>#;23</option>"}) {
+    Passes("a.html", "<html><body>" + Rows(40, row) + "</body></html>");
+    Withheld("a.html", "<html><body>" + Rows(130, row) + "</body></html>", "more than the 100");
+    Withheld("a.md", Rows(130, row), "more than the 100");
+  }
+  for (const char* row : {"<!-- #,23,F -->", "<title>#,23</title>", "<desc>#\t23</desc>",
+                          "<text><tspan>#</tspan><tspan>23</tspan></text>",
+                          "<metadata>#;23;F</metadata>", "<![CDATA[#,23,F]]>"})
+    Withheld("a.svg", "<svg>" + Rows(130, row) + "</svg>", "more than the 100");
+  Withheld("a.svg", "<svg><path d=\"M 1 2 " + Rows(130, "#,23,F\n") + "\"/></svg>",
+           "else than coordinates");
+  Withheld("a.svg", "<svg><path d = 'M " + Rows(20, "10101010# 3 ") + "'/></svg>",
+           "else than coordinates");
+  Withheld("a.svg", "<svg><polyline points=\"the rows of patients\"/></svg>",
+           "else than coordinates");
+  Withheld("a.html", "<th>patient_id", kIdentifiers);
+  Withheld("a.html",
+           "<div><span>patient_id</span><span>age</span></div>"
+           "<div><span>101</span><span>23</span></div>",
+           kIdentifiers);
+  Passes("a.html", "<pre><span class=\"n\">patient_id</span> <span>==</span> <span>x</span></pre>");
+}
+
+TEST_F(Level4Test, JsonRowsAreSummed) {
+  rules_.max_csv_rows = 100;
+  const auto part = [](int i) {
+    return "[" + Rows(49, "[#,2],") + "[" + std::to_string(i) + ",2]]";
+  };
+  Passes("a.json", "{\"a\":" + part(1) + ",\"b\":" + part(2) + "}");
+  Withheld("a.json", "{\"a\":" + part(1) + ",\"b\":" + part(2) + ",\"c\":" + part(3) + "}",
+           "more than the 100");
+  Withheld("a.json",
+           "[" + Repeat(3, "{\"x\":{" + Rows(49, "\"a#\":{},") + "\"y\":1}},") + "{\"x\":{" +
+               Rows(60, "\"b#\":{},") + "\"y\":1}}]",
+           "more than the 100");
+  Withheld("a.json", Rows(3, "[" + part(1) + "]\n"), "more than the 100");
+  // Members of the same names are no rows, and columns are no rows.
+  Passes("a.json", "[" + Rows(90, "{\"n\":#,\"ci\":{\"low\":1,\"high\":2}},") + "{\"n\":1}]");
+  std::string columns;
+  for (int i = 0; i < 30; ++i)
+    columns += "\"c" + std::to_string(i) + "\":[" + Rows(99, "#,") + "1],";
+  Passes("a.json", "{" + columns + "\"x\":1}");
+}
+
+std::string Base85(const std::string& data, const std::string& digits) {
+  std::string text;
+  for (size_t i = 0; i < data.size(); i += 4) {
+    uint64_t bits = 0;
+    for (size_t k = 0; k < 4; ++k)
+      bits = bits << 8 | (i + k < data.size() ? static_cast<unsigned char>(data[i + k]) : ' ');
+    std::string group;
+    for (int k = 0; k < 5; ++k, bits /= 85) group.insert(group.begin(), digits[bits % 85]);
+    text += group;
+  }
+  return text;
+}
+
+TEST_F(Level4Test, EncodedAtAnyOffset) {
+  const std::string rows = "patient_id,age\n" + Rows(20, "100#,23\n");
+  const std::string b85 =
+      "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+  std::string ascii85;
+  for (char c = '!'; c <= 'u'; ++c) ascii85 += c;
+  for (const char* junk : {"", "x", "xy", "xyz", "abcd", "AAAAA", "result/of"}) {
+    const std::string j = junk;
+    Withheld("a.log", j + Base64(rows), kIdentifiers);
+    Withheld("a.log", j + Base64(Gzip(rows)), "compressed data in base64");
+    Withheld("a.html", "<a href=\"data:x," + j + Base64("words before" + Gzip(rows)) + "\">",
+             "compressed data in base64");
+    Withheld("a.svg", "<svg><a href=\"" + j + Base64(std::string(300, '\1') + rows) + "\"/></svg>",
+             kIdentifiers);
+    for (const std::string& digits : {b85, ascii85}) {
+      Withheld("a.txt", j + Base85(rows, digits) + "\n", kIdentifiers);
+      Withheld("a.md", j + Base85(Gzip(rows), digits) + "\n", "compressed data in base85");
+    }
+  }
+  rules_.max_csv_rows = 100;
+  std::string lines;
+  for (int i = 0; i < 150; ++i) lines += Base64(std::to_string(1000 + i) + ",23,F,1") + "\n";
+  Withheld("a.txt", lines, "more than the 100 rows");
+  Passes("a.html", "<img src=\"data:image/png;base64," + Base64(Png()) + "\">");
+  Passes("a.html", "<img src=\"data:image/jpeg;base64," + Base64(RealJpeg(false)) + "\">");
 }
 
 // Each of these takes a very long time if a check costs the square of a line's length.
@@ -422,7 +640,10 @@ TEST_F(Level4Test, HostileTextEndsSoon) {
         "x," + many + "\n" + std::string(size / 2, ',') + "\n",
         "patient_id" + std::string(size, '<'), std::string(size, '"') + "patient_id",
         "patient_id" + Repeat(size / 4, "&#x;") + "<th>", "x," + many + many,
-        Repeat(size / 16, "patient_id : [(\n")})
+        Repeat(size / 16, "patient_id : [(\n"), "patient_id " + Repeat(size / 4, "<th>"),
+        "patient_id " + Repeat(size / 2, "&#"), Repeat(size / 4, "<!--"),
+        Repeat(size / 8, "<script>"), Repeat(size / 3, " d="), Repeat(size / 2, "x\x9c"),
+        Repeat(size / 4, "eJwx"), "patient_id" + Repeat(size / 2, " :")})
     for (const char* name : {"a.txt", "a.html", "a.csv", "a.json", "a.md"}) {
       dir_.Write("file", text.substr(0, rules_.max_filesize));
       const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
