@@ -4,11 +4,12 @@
 // moderately sensitive. The honest researcher has tables of a few hundred rows, charts, reports and
 // long logs. So:
 // - the name decides which check applies, and the content must agree with the name: text is UTF-8
-//   without NUL; a PNG or JPEG is walked from its first byte to its last, nothing may follow, and
-//   little may stand beside the picture; an .svgz is one gzip member with an SVG of limited size;
-//   other types are refused even if the configuration lists them
-// - every text file, whatever its name, is searched for tables: delimited by comma, semicolon, tab
-//   or bar, printed with blanks, as HTML rows, as JSON lists, as "name: value" records, in base64
+//   without NUL; a PNG or JPEG is walked from its first byte to its last and decoded, nothing may
+//   follow, and little may stand beside the picture; an .svgz is one gzip member with an SVG of
+//   limited size; other types are refused even if the configuration lists them
+// - every text file, whatever its name, is searched for tables: delimited by comma, semicolon, tab,
+//   bar or whatever else stands between values, printed with blanks, as elements or comments of
+//   HTML and SVG, as JSON lists, as "name: value" records, in base64 and base85 at any offset
 // - more lines of data than max_csv_rows are refused in any text; a log's lines don't count,
 //   because their fields are sentences. CSV rows are counted as csv readers do, but lines that a
 //   quote hides count as lines of data, and more than four lines a row are rows in any case
@@ -45,7 +46,8 @@ struct Level4Verdict {
 
 /// Checks the file behind `fd` (read from its start; the offset is left anywhere). `path` only
 /// gives the type. Call it on carrel's own copy: the action's file could change. An Error means
-/// that the file could not be read. Memory: up to twice max_filesize, which counts to 256 MiB.
+/// that the file could not be read. Memory: up to four times max_filesize, which counts to 256 MiB;
+/// a JPEG may take 300 MB. Time in proportion to the size.
 Result<Level4Verdict> CheckLevel4(int fd, std::string_view path, const Level4Rules& rules);
 
 /// The reason of CheckLevel4; a file that could not be read is withheld as well.

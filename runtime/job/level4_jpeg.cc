@@ -51,13 +51,17 @@ const char kBrokenJpeg[] =
     "Its JPEG data is damaged or holds something else, so it cannot be checked";
 
 // Readable text in compressed data is no picture: 32 printable characters in a row happen by chance
-// once in ten thousand pictures of the largest size.
-bool HasReadableRun(std::string_view data) {
+// once in ten thousand pictures of the largest size. Tables hold small numbers, which may look
+// readable: the standard Huffman tables have 45 such in a row, a quantisation table at most 64.
+constexpr size_t kReadableScan = 32;
+constexpr size_t kReadableTable = 80;
+
+bool HasReadableRun(std::string_view data, size_t length) {
   size_t run = 0;
   for (char c : data) {
     const bool readable = (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t';
     run = readable ? run + 1 : 0;
-    if (run >= 32) return true;
+    if (run >= length) return true;
   }
   return false;
 }
@@ -70,7 +74,8 @@ class JpegSegments {
     if (marker == 0xc4 || marker == 0xdb) {      // Huffman and quantisation tables
       tables_ += body.size();
       // Four of each, as often as a progressive picture's scans can want them anew.
-      return tables_ > kMaxTables || HasReadableRun(body) ? Refusal(kBrokenJpeg) : std::nullopt;
+      return tables_ > kMaxTables || HasReadableRun(body, kReadableTable) ? Refusal(kBrokenJpeg)
+                                                                          : std::nullopt;
     }
     if (marker == 0xdd) return body.size() == 4 ? Refusal() : kBrokenJpeg;  // restart interval
     if (marker == 0xda) return frame_bytes_ != 0 && body.size() <= 14 ? Refusal() : kBrokenJpeg;
@@ -87,8 +92,9 @@ class JpegSegments {
   // A scan longer than the pixels themselves carries something else.
   Refusal AddScan(std::string_view data) {
     scanned_ += data.size();
-    return scanned_ > frame_bytes_ + 4096 || HasReadableRun(data) ? Refusal(kBrokenJpeg)
-                                                                  : std::nullopt;
+    return scanned_ > frame_bytes_ + 4096 || HasReadableRun(data, kReadableScan)
+               ? Refusal(kBrokenJpeg)
+               : std::nullopt;
   }
 
   bool scanned() const { return scanned_ > 0; }
@@ -101,7 +107,7 @@ class JpegSegments {
   Refusal AddBeside(std::string_view body) {
     beside_ += body.size();
     if (beside_ > kMaxBesidePicture) return kBesidePicture;
-    return CheckBesidePicture(body);
+    return CheckBesidePicture(body.substr(2));  // without its length
   }
 
   size_t beside_ = 0, tables_ = 0;

@@ -20,11 +20,11 @@ bool IsLetter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80;
 }
 
-// Values come in brackets (R's [1]), with a comma behind, with a mark of a comment before.
+// Values come in brackets (R's [1]), with a comma behind, with the head of an arrow.
 std::string_view WithoutPunctuation(std::string_view word) {
-  const size_t from = word.find_first_not_of("([\"'");
+  const size_t from = word.find_first_not_of("([<>\"'");
   if (from == std::string_view::npos) return {};
-  const size_t to = word.find_last_not_of(")],;:.\"'");
+  const size_t to = word.find_last_not_of(")]<>,;:.\"'");
   return to == std::string_view::npos || to < from ? std::string_view()
                                                    : word.substr(from, to + 1 - from);
 }
@@ -38,6 +38,7 @@ bool IsLabel(std::string_view word) {
 }
 
 bool IsPrintedValue(std::string_view word) {
+  if (word.ends_with('%')) word.remove_suffix(1);
   return IsNumeric(word) || LooksLikeIdentifierValue(word);
 }
 
@@ -153,7 +154,6 @@ bool IsInteger(std::string_view value) {
 }
 
 bool IsNumeric(std::string_view value) {
-  if (value.ends_with('%')) value.remove_suffix(1);
   return std::any_of(value.begin(), value.end(), IsDigit) &&
          value.find_first_not_of("0123456789+-./:eETZ") == std::string_view::npos &&
          value[0] != 'e' && value[0] != 'E' && value[0] != 'T' && value[0] != 'Z';

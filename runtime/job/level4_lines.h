@@ -25,7 +25,7 @@ char UnusualDelimiter(std::string_view line);
 /// A number with or without sign.
 bool IsInteger(std::string_view value);
 
-/// A number, a percentage, a date or a time.
+/// A number, a date or a time.
 bool IsNumeric(std::string_view value);
 
 /// The text with every separator that is not ASCII (no-break and other spaces, broken bars, middle

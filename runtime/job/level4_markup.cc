@@ -31,6 +31,7 @@ class MarkupReader {
 
   Refusal Read(std::string_view text) {
     plain_.reserve(text.size());
+    plain_ = "markup\n";  // a first line: none of the document's is a header because it is first
     while (!text.empty()) {
       const size_t tag = std::min(text.find('<'), text.size());
       AddText(text.substr(0, tag));

@@ -265,7 +265,8 @@ std::string Base64(const std::string& data, size_t line = 0) {
     uint32_t bits = 0;
     for (size_t k = 0; k < 3; ++k)
       bits = bits << 8 | (i + k < data.size() ? static_cast<unsigned char>(data[i + k]) : 0);
-    for (int shift : {18, 12, 6, 0}) text += kDigits[bits >> shift & 63];
+    for (size_t k = 0; k < 4; ++k)
+      text += i + k > data.size() ? '=' : kDigits[bits >> (18 - 6 * k) & 63];
     if (line > 0 && text.size() % (line + 1) == line) text += '\n';
   }
   return text;
@@ -544,7 +545,7 @@ TEST_F(Level4Test, RowsInAnyElement) {
   rules_.max_csv_rows = 100;
   for (const char* row :
        {"<div><span>#</span><span>F</span><span>23</span></div>", "<li>#, 23, F</li>",
-        "<div><div>#</div><div>23</div></div>", "<p>#&#44;23&#x2c;F</p>", "<p># 23 F<br/></p>",
+        "<div><div>#</div><div>23</div></div>", "<p>#&comma;23&Tab;F</p>", "<p># 23 F<br/></p>",
         "<tr>\n<td>#</td>\n<td>23</td>\n</tr>", "<li><b>#</b>,<i>23</i></li>",
         "<x-row><x-cell>#</x-cell><x-cell>23</x-cell></x-row>", "<!-- #,23,F -->",
         "<dd>#</dd><dd>23</dd>", "<option>#;23</option>"}) {
