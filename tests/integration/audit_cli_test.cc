@@ -91,15 +91,6 @@ TEST_F(AuditCli, TextAndCsvEscapeControls) {
   }
 }
 
-TEST_F(AuditCli, ListIsInTheOrderOfTime) {
-  Exec("0-last", {"getppid", "1"});  // its name would be first
-  auto lines = Lines(Audit({"list", "--json"}).output);
-  ASSERT_GE(lines.size(), 3u);
-  EXPECT_EQ(lines[0]["job"], "a");
-  EXPECT_EQ(lines.back()["job"], "0-last");
-  for (size_t i = 1; i < lines.size(); ++i) EXPECT_LE(lines[i - 1]["start"], lines[i]["start"]);
-}
-
 TEST_F(AuditCli, StatsCount) {
   auto lines = Lines(Audit({"stats", "--job", "b", "--json"}).output);
   ASSERT_FALSE(lines.empty());
