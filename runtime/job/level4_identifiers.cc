@@ -109,18 +109,21 @@ int CountKeyValues(std::string_view line) {
   return found;
 }
 
-// The first line of a file is a header when it names identifiers among other single words.
+// The first line of a file is a header when it names identifiers among other single words. Between
+// unusual delimiters there must be others: `patient_id` and **patient_id** are text.
 bool IsPlainHeader(std::string_view line, char delimiter) {
-  bool found = false, words = true, several = false;
+  bool found = false, words = true, several = false, others = false;
   while (true) {
     const size_t end = line.find(delimiter);
     const std::string_view field = TrimField(line.substr(0, end));
     found = found || IsPatientIdentifier(field);
+    others = others || (!field.empty() && !IsPatientIdentifier(field));
     words = words && (field.find(' ') == std::string_view::npos || IsPatientIdentifier(field));
-    if (end == std::string_view::npos) return found && words && several;
+    if (end == std::string_view::npos) break;
     several = true;
     line.remove_prefix(end + 1);
   }
+  return found && words && several && (others || kDelimiters.find(delimiter) < 4);
 }
 
 // Whether `line` begins a table, in whatever way it may be delimited.
@@ -128,7 +131,9 @@ bool IsHeader(std::string_view line, std::string_view following, bool first) {
   std::string delimiters(kDelimiters);
   if (const char unusual = UnusualDelimiter(line); unusual != '\0') delimiters += unusual;
   for (char delimiter : delimiters)
-    if ((first && IsPlainHeader(line, delimiter)) || IsDelimitedHeader(line, following, delimiter))
+    // "patient_id: 5" and "patient_id = 5" are counted as records, not taken for a header.
+    if ((first && delimiter != ':' && delimiter != '=' && IsPlainHeader(line, delimiter)) ||
+        IsDelimitedHeader(line, following, delimiter))
       return true;
   return IsPrintedHeader(line, following);
 }

@@ -530,6 +530,31 @@ TEST_F(Level4Test, IdentifiersBetweenUnusualDelimiters) {
   Withheld("a.txt", "x\n# patient_id age\n# 101 23\n# 102 24\n", kIdentifiers);
 }
 
+// What pandas, matplotlib and a report made of both wrote, byte by byte.
+TEST_F(Level4Test, RealOutputsPass) {
+  const std::string samples = std::string(CARREL_TEST_DIR) + "/unit/job/samples";
+  const UniqueFd directory = *OpenPath(samples, O_RDONLY | O_DIRECTORY);
+  const auto names = *ListDir(directory.get());
+  EXPECT_GE(names.size(), 11u);
+  for (const std::string& name : names) Passes(name, *ReadFile(samples + "/" + name));
+  // R: what knitr makes of a table, of printed results and of highlighted code.
+  Passes("a.html",
+         "<!DOCTYPE html>\n<html><head><title>Report</title><style type=\"text/css\">\n"
+         "pre code { white-space: pre; }\n</style></head>\n<body>\n<h1>Report</h1>\n"
+         "<pre class=\"r\"><code class=\"hljs\">cohort &lt;- cohort[!is.na(patient_id), ]\n"
+         "nrow(cohort)</code></pre>\n<pre><code>## [1] 1200</code></pre>\n"
+         "<pre><code>##             Estimate Std. Error z value Pr(&gt;|z|)\n"
+         "## (Intercept) -1.20397    0.10206 -11.797   &lt;2e-16 ***\n"
+         "## age          0.01823    0.00205   8.893   &lt;2e-16 ***</code></pre>\n"
+         "<table class=\"table\">\n <thead>\n  <tr>\n   <th style=\"text-align:left;\"> sex </th>\n"
+         "   <th style=\"text-align:right;\"> n </th>\n  </tr>\n </thead>\n<tbody>\n" +
+             Rows(100, "  <tr>\n   <td> F </td>\n   <td> # </td>\n  </tr>\n") +
+             "</tbody>\n</table>\n</body></html>\n");
+  for (const char* text : {"patient_id: 0\nage: 5\n", "`patient_id`\n\nis the key\n",
+                           "**patient_id** is the key\n", "patient_id = 5\n"})
+    Passes("a.md", text);
+}
+
 TEST_F(Level4Test, LogsAreNoTables) {
   Passes("a.log", Rows(9000, "2026-08-01 10:00:00 INFO epoch #\n"));
   Passes("a.log", Rows(9000, "[10:00:00] epoch # loss 0.# accuracy 0.#\n"));
