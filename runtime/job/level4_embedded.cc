@@ -19,14 +19,14 @@ constexpr size_t kLeastLine = 40;
 constexpr size_t kLeastWord = 8;   // a line of a table that is encoded by itself
 constexpr size_t kLeastText = 32;  // bytes of text in decoded data that are not there by chance
 
-using Alphabet = std::array<int8_t, 256>;
+using Alphabet = std::array<int, 256>;  // -1: no digit
 
 constexpr Alphabet MakeAlphabet(std::string_view digits, std::string_view also, int first_also) {
   Alphabet values{};
   for (auto& value : values) value = -1;
-  int8_t next = 0;
+  int next = 0;
   for (char c : digits) values[static_cast<unsigned char>(c)] = next++;
-  for (char c : also) values[static_cast<unsigned char>(c)] = static_cast<int8_t>(first_also++);
+  for (char c : also) values[static_cast<unsigned char>(c)] = first_also++;
   return values;
 }
 

@@ -12,15 +12,9 @@ bool Inflates(std::string_view data, int window_bits) {
 }
 
 bool HasMagic(std::string_view data) {
-  constexpr std::string_view kMagics[] = {"PK\x03\x04",
-                                          "\x28\xb5\x2f\xfd",
-                                          "\xfd"
-                                          "7zXZ",
-                                          "7z\xbc\xaf\x27\x1c",
-                                          "ARROW1",
-                                          "SQLite format 3",
-                                          "\x93NUMPY",
-                                          "\x89HDF\r\n"};
+  constexpr std::string_view kMagics[] = {
+      "PK\x03\x04", "\x28\xb5\x2f\xfd", "\xfd\x37zXZ", "7z\xbc\xaf\x27\x1c",
+      "ARROW1",     "SQLite format 3",  "\x93NUMPY",   "\x89HDF\r\n"};
   for (std::string_view magic : kMagics)
     if (data.find(magic) != std::string_view::npos) return true;
   // bzip2: "BZh9" and the digits of pi. Parquet at both ends.

@@ -1,8 +1,11 @@
 // JPEG at level 4 (declared in level4_image.h).
+// jpeglib.h needs what <cstdio> declares.
+// clang-format off
+#include <cstdio>
 #include <jpeglib.h>
+// clang-format on
 
 #include <csetjmp>
-#include <cstdio>  // jpeglib.h needs FILE
 
 #include "job/level4_image.h"
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "job/csv_sniff.h"
 #include "job/level4_lines.h"

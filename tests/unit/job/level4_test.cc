@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
+// jpeglib.h needs what <cstdio> declares.
+// clang-format off
+#include <cstdio>
 #include <jpeglib.h>
+// clang-format on
 #include <zlib.h>
-
-#include <cstdio>  // jpeglib.h needs FILE
 
 #include "base/subprocess.h"
 #include "job/csv_sniff.h"
