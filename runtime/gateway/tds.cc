@@ -12,13 +12,6 @@ constexpr size_t kMaxLogin = 64u << 10;
 constexpr uint32_t kLoginFailed = 18456;  // the server's own number
 constexpr uint8_t kTlsRecord = 0x16;      // where a client begins TLS at once ("strict")
 
-bool SameName(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    return std::tolower(static_cast<unsigned char>(x)) ==
-           std::tolower(static_cast<unsigned char>(y));
-  });
-}
-
 }  // namespace
 
 Session::~Session() {

@@ -10,12 +10,6 @@ namespace {
 constexpr uint8_t kChangeDatabase = 1;
 constexpr uint8_t kChangeServer = 20;
 
-bool SameName(std::string_view a, std::string_view b) {
-  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [&](char x, char y) { return lower(x) == lower(y); });
-}
-
 }  // namespace
 
 Statements::Statements(Link& link, std::string_view secret, std::string database, bool wide)

@@ -70,6 +70,12 @@ std::string Big16(uint16_t value) {
   return {static_cast<char>(value >> 8), static_cast<char>(value)};
 }
 
+bool SameName(std::string_view a, std::string_view b) {
+  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
+}
+
 std::string ToUtf16(std::string_view utf8) {
   std::string out;
   while (!utf8.empty()) {

@@ -76,6 +76,9 @@ class Reader {
 std::string Little(uint64_t value, size_t size);
 std::string Big16(uint16_t value);
 
+/// Names of databases, which the server compares without case.
+bool SameName(std::string_view a, std::string_view b);
+
 /// UTF-8 to UTF-16LE and back; what is not well formed becomes U+FFFD.
 std::string ToUtf16(std::string_view utf8);
 std::string FromUtf16(std::string_view utf16);

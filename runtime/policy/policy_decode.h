@@ -10,15 +10,12 @@
 
 namespace carrel::policy_decode {
 
-// Collects "file: pointer: problem" over all files.
+/// Collects "file: pointer: problem. What to do" over all files, one a line.
 class Problems {
  public:
-  void Add(const std::string& entry, const std::string& what) {
-    all_.push_back(entry + ": " + what);
-  }
-  void Take(const std::string& file, const Result<void>& result) {
-    if (!result) all_.push_back(file + ": " + result.error().ToString());
-  }
+  void Add(const std::string& entry, const std::string& what);
+  /// What JsonObject::Finish found in `file`: several problems, each with its pointer.
+  void Take(const std::string& file, const Result<void>& result);
   bool empty() const { return all_.empty(); }
   std::string Join() const {
     std::string text;

@@ -266,13 +266,19 @@ std::vector<std::string> WhoByRole(const Policy& policy, Has has) {
   return lines;
 }
 
-std::vector<std::string> WhoUses(const Policy& policy, const Tool& tool, int64_t now_ns) {
-  if (tool.requires_listing.empty()) return {"all projects (" + tool.entry + ")"};
+// "include ndoo", "use event-level-data", "use dataset icnarc": the projects of a permission file.
+std::vector<std::string> WhoIsListed(const Policy& policy, const std::string& file,
+                                     const std::string& item, int64_t now_ns) {
   std::vector<std::string> lines;
   for (const auto& [id, project] : policy.projects)
-    if (const Grant* grant = policy.FindGrant(tool.requires_listing, id, now_ns))
+    if (const Grant* grant = policy.FindGrant(file, id, now_ns, item))
       lines.push_back(id + ": " + grant->reason + " (" + grant->entry + ")");
   return lines;
+}
+
+std::vector<std::string> WhoUses(const Policy& policy, const Tool& tool, int64_t now_ns) {
+  if (tool.requires_listing.empty()) return {"all projects (" + tool.entry + ")"};
+  return WhoIsListed(policy, tool.requires_listing, "", now_ns);
 }
 
 // "use ehrql" after "use " is "ehrql"; nullopt when the question begins otherwise.
@@ -322,11 +328,18 @@ Result<std::vector<std::string>> WhoCan(const Policy& policy, const std::string&
       return WhoByRole(policy, [&](const Role& role) { return role.reads_logs.contains(log); });
   if (auto tool = After(asked, "use"); tool && policy.tools.contains(*tool))
     return WhoUses(policy, policy.tools.at(*tool), now_ns);
+  for (const PermissionFile& file : PermissionFiles())
+    if (*file.ehrql_name != '\0' &&
+        (asked == std::string("include ") + file.file || asked == std::string("use ") + file.file))
+      return WhoIsListed(policy, file.file, "", now_ns);
+  if (auto dataset = After(asked, "use dataset"); dataset && !dataset->empty())
+    return WhoIsListed(policy, "datasets", *dataset, now_ns);
   if (auto kind = After(asked, "start"); kind && ProjectKinds().contains(*kind))
     return WhoByRole(policy, [&](const Role& role) { return role.starts.contains(*kind); });
   return BadInput("", "\"" + question + "\" is not a question that carrel can answer",
-                  "Ask: reach database [NAME], include type-one opt-outs, read level 3, read level "
-                  "4, read the action log, read the audit log, use TOOL, start KIND");
+                  "Ask: reach database [NAME], include type-one opt-outs, include ndoo, include "
+                  "gp-unactivated, use event-level-data, use dataset NAME, read level 3, read "
+                  "level 4, read the action log, read the audit log, use TOOL, start KIND");
 }
 
 }  // namespace carrel

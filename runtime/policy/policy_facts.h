@@ -31,7 +31,8 @@ struct PolicyChange {
 /// Who gains or loses what, gains first.
 std::vector<PolicyChange> DiffPolicies(const Policy& before, const Policy& after, int64_t now_ns);
 
-/// Answers "reach database [NAME]", "include type-one opt-outs", "read level 3", "read level 4",
+/// Answers "reach database [NAME]", "include type-one opt-outs", "include ndoo", "use
+/// event-level-data", "use dataset NAME", "read level 3", "read level 4",
 /// "read the audit log", "use TOOL", "start KIND" (of project): one line each. kBadInput, with this
 /// list, for another question.
 Result<std::vector<std::string>> WhoCan(const Policy& policy, const std::string& question,

@@ -43,6 +43,10 @@ TEST(WhoCan, Answers) {
   EXPECT_EQ(Answer("include type-one opt-outs").find("POS-2020-9004: "), 0u);
   EXPECT_NE(Answer("include T1OO").find("internal: with sqlrunner, when the query says so"),
             std::string::npos);
+  EXPECT_EQ(Answer("use dataset waiting_list").find("POS-2025-9001: "), 0u);
+  EXPECT_EQ(Answer("use dataset icnarc"), "");
+  EXPECT_EQ(Answer("include ndoo"), "");
+  EXPECT_EQ(Answer("use event-level-data"), "");
   EXPECT_EQ(Answer("read level 3"),
             "platform_developer: developer (roles.json#/roles/platform_developer)\n");
   EXPECT_NE(Answer("read level 4").find("output_checker"), std::string::npos);

@@ -70,6 +70,47 @@ TEST(Policy, EveryFileIsNeededAndNoOther) {
   ExpectProblem(files, "appears twice");
 }
 
+// One line for each, with its file, its place, and what to do.
+TEST(Policy, EveryProblemSaysWhereAndWhatToDo) {
+  PolicyFiles files = ShippedFiles();
+  auto change = [&](const std::string& file, const char* patch) {
+    files[file] = Json::parse(files.at(file)).patch(Json::parse(patch)).dump();
+  };
+  change("tools.json", R"([{"op":"add","path":"/tools/r/x","value":1},
+      {"op":"remove","path":"/tools/r/images"},
+      {"op":"replace","path":"/tools/python/versions","value":["a b"]},
+      {"op":"add","path":"/tools/python/environment","value":{"A-B":"x"}},
+      {"op":"remove","path":"/tools/ehrql/opt_outs"}])");
+  change("projects.json", R"([{"op":"replace","path":"/projects/1/kind","value":"other"},
+      {"op":"replace","path":"/projects/2/number","value":9001},
+      {"op":"add","path":"/projects/3/workspaces/-","value":"demo"}])");
+  change("roles.json", R"([{"op":"add","path":"/users/x","value":["king"]},
+      {"op":"add","path":"/roles/researcher/reads/-","value":"level5"},
+      {"op":"replace","path":"/unlisted_users_are","value":"queen"}])");
+  change("permissions/ndoo.json", R"([{"op":"add","path":"/grants/-","value":{"project":"X",
+      "date":"2027-01-01","expires":"2026-01-01","link":"mail","reason":"r"}}])");
+  change("limits.json", R"([{"op":"replace","path":"/maxima/memory","value":"lots"}])");
+  files.erase("levels.json");
+  files["permissions/other.json"] = "{}";
+  files["permissions/sql-runner.json"] = "{";
+  const std::string problems = Problems(files);
+  size_t lines = 0;
+  for (size_t start = 0; start < problems.size(); ++lines) {
+    const size_t end = std::min(problems.find('\n', start), problems.size());
+    const std::string line = problems.substr(start, end - start);
+    EXPECT_NE(line.find(".json"), std::string::npos) << line;
+    EXPECT_TRUE(line.find(": /") != std::string::npos || line.find("file") != std::string::npos ||
+                line.find("JSON") != std::string::npos)
+        << line;
+    bool remedy = false;
+    for (const char* word : {"must ", "Add ", "Remove ", "Correct ", "Change ", "Use "})
+      remedy = remedy || line.find(word) != std::string::npos;
+    EXPECT_TRUE(remedy) << line;
+    start = end + 1;
+  }
+  EXPECT_GE(lines, 20u) << problems;
+}
+
 TEST(Policy, GrantsAreWholeAndReferToProjects) {
   const std::string file = "permissions/type-one-opt-outs.json";
   for (const char* key : {"project", "reason", "approver", "date", "link"})
