@@ -15,6 +15,7 @@
 namespace carrel {
 namespace {
 
+constexpr const char* kRunFirst = "Execute it first, or finalize it with --cancelled";
 constexpr int kPatienceMs = 500;  ///< a verb's own, before it answers with what is so far
 
 // The job as its next verb finds it: what was lost goes back to the last state from which the agent
@@ -252,11 +253,14 @@ Result<VerbAnswer> FinalizeVerb(const VerbJob& job, const FinalizeOptions& optio
   CARREL_TRY(RequireRoot());
   CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id));
   if (finalized) return *finalized;
+  const bool without_run = options.cancelled || !options.error.empty();
+  CARREL_ASSIGN(const auto there, JobDir::Find(job.host.state, job.job.id));
+  if (!there && !without_run)
+    return BadInput("/id", "the job has not run: its state is unknown", kRunFirst);
   CARREL_ASSIGN(JobDir dir, MakeLocked(job.host, job.job.id));
   CARREL_TRY(RequireSameDefinition(dir, job));
   CARREL_ASSIGN(const JobStep step, dir.State());
   const Present present = Look(step);
-  const bool without_run = options.cancelled || !options.error.empty();
   switch (present.state) {
     case JobState::kFinalizing:
     case JobState::kFinalized:
@@ -270,8 +274,7 @@ Result<VerbAnswer> FinalizeVerb(const VerbJob& job, const FinalizeOptions& optio
       if (!without_run)
         return BadInput(
             "/id", std::string("the job has not run: its state is ") + StateName(present.state),
-            "Execute it first, or finalize it with "
-            "--cancelled");
+            kRunFirst);
       break;
     case JobState::kExecuted:
     case JobState::kError:

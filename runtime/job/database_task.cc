@@ -1,7 +1,5 @@
 #include "job/database_task.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 
 #include "base/clock.h"
@@ -13,6 +11,7 @@ namespace {
 
 constexpr uint64_t kMaxSeconds = 60;
 constexpr size_t kMaxOutput = 64;
+constexpr size_t kKept = 4096;
 
 Result<void> RequireTask(const JobContext& job) {
   const JobDefinition& definition = job.records.job;
@@ -29,12 +28,11 @@ Result<void> RequireTask(const JobContext& job) {
 }
 
 // What patients' data could be put into is too short for any of it, and of few letters.
-OrderedJson Restricted(const std::string& log) {
-  const size_t end = log.find_last_not_of('\n');
+OrderedJson Restricted(const std::string& output) {
+  const size_t end = output.find_last_not_of('\n');
   if (end == std::string::npos) return nullptr;
-  const size_t begin = log.rfind('\n', end) + 1;  // npos + 1 is 0
-  std::string line = log.substr(begin, end - begin + 1);
-  line.erase(0, std::min(line.find(' '), line.size() - 1) + 1);  // the time stamp
+  const size_t begin = output.rfind('\n', end) + 1;  // npos + 1 is 0
+  const std::string line = output.substr(begin, end - begin + 1);
   const bool plain = std::all_of(line.begin(), line.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == ':' || c == '_' || c == '-';
@@ -48,11 +46,14 @@ Result<JobOutcome> RunTask(JobContext& job) {
   seconds = std::min(seconds, kMaxSeconds);
   CARREL_TRY(ResolveImage(job));
   CARREL_ASSIGN(job.tree, MakeDirsBeneath(job.place_dir.get(), "workspace", 0755));
+  std::string output;  // its end
+  job.on_stdout = [&output](std::string_view data) {
+    output += data;
+    if (output.size() > 2 * kKept) output.erase(0, output.size() - kKept);
+  };
   CARREL_TRY(ExecuteJob(job));
   CARREL_TRY(job.action_log->End(NowNs()));
   CARREL_TRY(SealAndPublish(job));
-  if (::lseek(job.action_log->fd(), 0, SEEK_SET) < 0) return SysFault("the task's log", "lseek");
-  CARREL_ASSIGN(const std::string log, ReadFd(job.action_log->fd(), 1u << 30));
   const SandboxResult& run = job.records.run;
   JobOutcome outcome;
   outcome.succeeded = job.records.ended_well();
@@ -62,7 +63,7 @@ Result<JobOutcome> RunTask(JobContext& job) {
                     {"timestamp_ns", run.ended_ns},
                     {"results",
                      {{"exit_code", run.end.exit_code},
-                      {"output", Restricted(log)},
+                      {"output", Restricted(output)},
                       {"timed_out", run.end.timed_out},
                       {"audit", job.records.audit_id}}}};
   return outcome;

@@ -25,6 +25,8 @@ struct JobContext {
   std::function<void(int step, const std::string& what)> progress = [](int, const std::string&) {};
   /// Called every second while the action runs.
   std::function<void(const EventCounts&)> every_second = [](const EventCounts&) {};
+  /// Given what the action writes on its standard output, beside its log; may be empty.
+  std::function<void(std::string_view)> on_stdout;
 
   Json definition;
   JobRecords records;

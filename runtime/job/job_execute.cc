@@ -38,6 +38,7 @@ SandboxStreams LogStreams(JobContext& job) {
   SandboxStreams streams;
   for (auto stream : {ActionLog::Stream::kStdout, ActionLog::Stream::kStderr})
     streams.outputs.push_back({.sink = [&job, stream](std::string_view data) {
+      if (stream == ActionLog::Stream::kStdout && job.on_stdout) job.on_stdout(data);
       return job.action_log->Write(stream, data, NowNs());
     }});
   streams.every_second = [&job, begin = MonotonicNs()](const EventCounts& counts) {

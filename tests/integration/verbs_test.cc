@@ -130,7 +130,7 @@ TEST(Verbs, CalledTwiceAtOnceTheyDoOneThing) {
   // One preparation, one run: one log, with one start in it.
   EXPECT_FALSE(std::filesystem::exists(study.state() + "/audit/job1.2.carrel-log"));
   auto shown = study.Carrel({"audit", "show", "job1", "--json"});
-  EXPECT_EQ(LinesWith(shown.output, "\"kind\":\"start\"").size(), 1u) << shown.output;
+  EXPECT_EQ(LinesWith(shown.output, "\"record\":\"start\"").size(), 1u) << shown.output;
   agent.Call("cleanup", job);
   EXPECT_THAT(JobLeftovers(study), IsEmpty());
 }

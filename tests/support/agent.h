@@ -1,6 +1,8 @@
 // Calls of the job agent's verbs, as the agent makes them: one process each, JSON back.
 #pragma once
 
+#include <atomic>
+
 #include "support/study.h"
 
 namespace carrel::testing_support {
@@ -18,20 +20,17 @@ struct VerbRun {
 /// The agent of a study's host.
 class Agent {
  public:
-  /// `program`: carrel, or the one with fault points. `environment` is that of the verbs.
+  /// `program`: carrel, or the one with fault points.
   explicit Agent(Study& study, std::string program = CARREL_BINARY) : study_(study) {
     program_ = std::move(program);
   }
 
-  std::string Write(const Json& job) const {
-    const std::string path = study_.path() + "/" + job["id"].get<std::string>() + ".job.json";
-    WriteFile(path, job.dump());
-    return path;
-  }
-
   VerbRun Call(const std::string& verb, const Json& job, std::vector<std::string> options = {},
                const std::string& fault = "") const {
-    std::vector<std::string> args = {program_, verb, Write(job), "--config", study_.config_path()};
+    static std::atomic<int> calls = 0;  // a file for each: calls are made side by side
+    const std::string file = study_.path() + "/job." + std::to_string(++calls) + ".json";
+    WriteFile(file, job.dump());
+    std::vector<std::string> args = {program_, verb, file, "--config", study_.config_path()};
     args.insert(args.end(), options.begin(), options.end());
     SubprocessOptions how;
     if (!fault.empty()) how.environment["CARREL_FAULT"] = fault;
