@@ -10,6 +10,7 @@
 #include "gateway/listen.h"
 #include "gateway/postgres.h"
 #include "gateway/protocol.h"
+#include "gateway/tds.h"
 
 namespace carrel::gateway {
 namespace {
@@ -56,6 +57,7 @@ std::string UrlOf(const Upstream& upstream, const JobLogin& login) {
 Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream,
                                                       const JobLogin& login) {
   if (upstream.kind == "postgresql") return MakePostgres(upstream, login);
+  if (upstream.kind == "mssql") return MakeTds(upstream, login);
   if (upstream.kind == "relay") return MakePlainRelay();
   return BadInput("database", "the gateway knows no databases of kind " + upstream.kind);
 }

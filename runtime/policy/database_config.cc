@@ -139,7 +139,7 @@ bool IsDatabaseVariable(const std::string& name) {
 
 bool IsServedKind(const std::string& kind) {
   // A kind joins when the gateway can serve it.
-  static const std::set<std::string> kServed = {"sqlite", "postgresql", "relay"};
+  static const std::set<std::string> kServed = {"sqlite", "postgresql", "mssql", "relay"};
   return kServed.contains(kind);
 }
 

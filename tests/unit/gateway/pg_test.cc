@@ -1,0 +1,261 @@
+// PostgreSQL's protocol without sockets: hostile clients and servers, and the log's matching.
+#include <gmock/gmock.h>
+
+#include "gateway/pg_session.h"
+#include "gateway/postgres.h"
+
+namespace carrel::gateway::pg {
+namespace {
+
+using ::testing::HasSubstr;
+
+class FakeLink final : public Link {
+ public:
+  void ToClient(std::string_view bytes) override { client += bytes; }
+  void ToServer(std::string_view bytes) override { server += bytes; }
+  void Connect() override { connects++; }
+  void Close(const std::string& why) override { closed = why; }
+  uint64_t id() const override { return 7; }
+  void Log(Record record) override {
+    if (auto* statement = std::get_if<Statement>(&record))
+      statements.push_back(*statement);
+    else
+      events.push_back(std::get<Event>(record).kind);
+  }
+  std::string client, server, closed;
+  int connects = 0;
+  std::vector<Statement> statements;
+  std::vector<std::string> events;
+};
+
+std::string Zero(std::string text) { return text + '\0'; }
+std::string Query(const std::string& sql) { return Message('Q', Zero(sql)); }
+std::string Parse(const std::string& name, const std::string& sql) {
+  return Message('P', Zero(name) + Zero(sql) + std::string(2, '\0'));
+}
+std::string Bind(const std::string& name) {
+  return Message('B', Zero("") + Zero(name) + std::string(6, '\0'));
+}
+std::string Execute() { return Message('E', Zero("") + U32(0)); }
+const std::string kSync = Message('S', "");
+const std::string kReady = Message('Z', "I");
+std::string Complete(const std::string& tag) { return Message('C', Zero(tag)); }
+std::string Failure(const std::string& state) {
+  return Message('E', Zero("SERROR") + Zero("C" + state) + Zero("Mtext") + '\0');
+}
+
+class StatementsTest : public ::testing::Test {
+ protected:
+  FakeLink link_;
+  Statements statements_{link_, "the-secret"};
+};
+
+TEST_F(StatementsTest, SeesStatementsThroughAnySplit) {
+  const std::string client =
+      Query("select 1") + Parse("p", "select $1") + Bind("p") + Execute() + kSync;
+  const std::string server = Message('T', "x") + Message('D', "12345") + Complete("SELECT 1") +
+                             kReady + Message('1', "") + Message('2', "") + Message('D', "1") +
+                             Complete("SELECT 1") + kReady;
+  for (char byte : client) ASSERT_TRUE(statements_.FromClient({&byte, 1}));
+  EXPECT_TRUE(statements_.Busy());
+  for (char byte : server) ASSERT_TRUE(statements_.FromServer({&byte, 1}));
+  EXPECT_FALSE(statements_.Busy());
+  ASSERT_EQ(link_.statements.size(), 3u);
+  EXPECT_EQ(link_.statements[0].text, "select 1");
+  EXPECT_EQ(link_.statements[0].rows, 1u);
+  EXPECT_EQ(link_.statements[0].bytes_out, 5u);
+  EXPECT_EQ(link_.statements[0].tag, "SELECT 1");
+  EXPECT_STREQ(link_.statements[1].how, "prepare");
+  EXPECT_STREQ(link_.statements[2].how, "execute");
+  EXPECT_EQ(link_.statements[2].prepared, link_.statements[1].number);
+}
+
+TEST_F(StatementsTest, AnErrorInAPipelineEndsAtTheSync) {
+  ASSERT_TRUE(statements_.FromClient(Parse("", "bad") + Bind("") + Execute() + Query("dropped") +
+                                     kSync + Query("next")));
+  ASSERT_TRUE(statements_.FromServer(Failure("42601") + kReady + Complete("SELECT 0") + kReady));
+  ASSERT_EQ(link_.statements.size(), 4u);
+  EXPECT_EQ(link_.statements[0].error, "42601");
+  EXPECT_THAT(link_.statements[1].tag, HasSubstr("not run"));
+  EXPECT_THAT(link_.statements[2].tag, HasSubstr("not run"));
+  EXPECT_EQ(link_.statements[2].text, "dropped");
+  EXPECT_EQ(link_.statements[3].text, "next");
+  EXPECT_EQ(link_.statements[3].tag, "SELECT 0");
+  EXPECT_FALSE(statements_.Busy());
+}
+
+TEST_F(StatementsTest, SyncsDuringACopyAreNotAnswered) {
+  ASSERT_TRUE(
+      statements_.FromClient(Parse("", "copy t from stdin") + Bind("") + Execute() + kSync));
+  ASSERT_TRUE(statements_.FromServer(Message('1', "") + Message('2', "") + Message('G', "abc")));
+  ASSERT_TRUE(
+      statements_.FromClient(Message('d', "row") + Message('c', "") + kSync + Query("after")));
+  ASSERT_TRUE(statements_.FromServer(Complete("COPY 1") + kReady + Complete("SELECT 9") + kReady));
+  ASSERT_EQ(link_.statements.size(), 3u);
+  EXPECT_EQ(link_.statements[1].tag, "COPY 1");
+  EXPECT_EQ(link_.statements[1].bytes_in, 3u);
+  EXPECT_EQ(link_.statements[2].tag, "SELECT 9");
+}
+
+TEST_F(StatementsTest, WhatIsUnfinishedIsLoggedAtTheEnd) {
+  ASSERT_TRUE(statements_.FromClient(Query("never answered")));
+  ASSERT_TRUE(statements_.FromClient("Q\0\0\0\x40half of it"));
+  statements_.Finished();
+  ASSERT_EQ(link_.statements.size(), 1u);
+  EXPECT_EQ(link_.statements[0].duration_ns, -1);
+}
+
+TEST_F(StatementsTest, HidesTheRealPasswordAndRefusesWhatIsNotTheProtocol) {
+  ASSERT_TRUE(statements_.FromClient(Query("alter role x password 'the-secret'")));
+  ASSERT_TRUE(statements_.FromServer(Complete("ALTER ROLE") + kReady));
+  EXPECT_EQ(link_.statements.at(0).text, "alter role x password '[]'");
+  for (const std::string& bytes :
+       {std::string("Q\0\0\0\3", 5), std::string("Q\xff\xff\xff\xff", 5),
+        std::string("y\0\0\0\4", 5), std::string("S\0\1\0\0", 5), Message('p', "password"),
+        Message('P', "no end"), Message('E', ""), Message('F', "12")}) {
+    FakeLink link;
+    EXPECT_FALSE(Statements(link, "").FromClient(bytes)) << bytes;
+  }
+  for (const std::string& bytes : {Message('K', "12345678"), Message('R', U32(3)),
+                                   Message('W', "abc"), std::string("D\0\0\0\1", 5)}) {
+    FakeLink link;
+    EXPECT_FALSE(Statements(link, "").FromServer(bytes)) << bytes;
+  }
+}
+
+TEST_F(StatementsTest, APipelineWithoutAnswersIsHeldBack) {
+  for (int i = 0; i < 16384 && statements_.Room(); ++i) ASSERT_TRUE(statements_.FromClient(kSync));
+  EXPECT_FALSE(statements_.Room());
+  ASSERT_TRUE(statements_.FromServer(kReady));
+  EXPECT_TRUE(statements_.Room());
+}
+
+// The login, with a fake server on the other side.
+class SessionTest : public ::testing::Test {
+ protected:
+  SessionTest() {
+    upstream_.kind = "postgresql";
+    upstream_.host = "127.0.0.1";
+    upstream_.database = "records";
+    upstream_.user = "reader";
+    upstream_.tls = TlsMode::kDisable;
+    upstream_.client_login = ClientLogin::kCleartext;
+    upstream_.password = std::move(*Secret::Of("real-password"));
+    factory_ = std::move(*MakePostgres(upstream_, {"job_1", "job-password"}));
+    session_ = factory_->Make(link_);
+  }
+  void LogClientIn() {
+    const std::string body =
+        U32(kVersion3) + Zero("user") + Zero("job_1") + Zero("database") + Zero("records") + '\0';
+    session_->FromClient(U32(static_cast<uint32_t>(body.size() + 4)) + body);
+    session_->FromClient(Message('p', Zero("job-password")));
+    ASSERT_EQ(link_.connects, 1);
+    session_->Connected();
+    link_.client.clear();
+    link_.server.clear();
+  }
+  void ExpectRefused(const std::string& bytes, const std::string& why) {
+    LogClientIn();
+    session_->FromServer(bytes);
+    EXPECT_THAT(link_.closed, HasSubstr(why));
+    EXPECT_EQ(link_.server.find("real-password"), std::string::npos);
+    EXPECT_THAT(link_.client, HasSubstr("FATAL"));
+  }
+
+  Upstream upstream_;
+  FakeLink link_;
+  std::unique_ptr<ProtocolFactory> factory_;
+  std::unique_ptr<Protocol> session_;
+};
+
+TEST_F(SessionTest, AHostileServerGetsNoPasswordInClear) {
+  ExpectRefused(Message('R', U32(3)), "in clear, without TLS");
+}
+TEST_F(SessionTest, AServerMustProveItself) {
+  LogClientIn();
+  session_->FromServer(Message('R', U32(10) + Zero("SCRAM-SHA-256") + '\0'));
+  EXPECT_THAT(link_.server, HasSubstr("n,,n=,r="));
+  session_->FromServer(Message('R', U32(0)));
+  EXPECT_THAT(link_.closed, HasSubstr("did not prove"));
+}
+TEST_F(SessionTest, ImpossibleIterationsAreRefused) {
+  LogClientIn();
+  session_->FromServer(Message('R', U32(10) + Zero("SCRAM-SHA-256") + '\0'));
+  const std::string nonce = link_.server.substr(link_.server.find("r=") + 2);
+  session_->FromServer(Message('R', U32(11) + "r=" + nonce + "more,s=c2FsdA==,i=2000000000"));
+  EXPECT_THAT(link_.closed, HasSubstr("iterations"));
+}
+TEST_F(SessionTest, OtherDemandsAreRefused) { ExpectRefused(Message('R', U32(7)), "kind 7"); }
+TEST_F(SessionTest, MessagesThatDontBelongThereAreRefused) {
+  ExpectRefused(Message('D', "row"), "doesn't belong into a login");
+}
+TEST_F(SessionTest, LongMessagesAreRefused) {
+  ExpectRefused(std::string("R\x7f\xff\xff\xff", 5), "doesn't speak");
+}
+
+TEST_F(SessionTest, AHostileClientIsClosed) {
+  session_->FromClient(std::string("\0\0\0\4\0\3\0\0", 8));
+  EXPECT_FALSE(link_.closed.empty());
+  FakeLink other;
+  auto session = factory_->Make(other);
+  session->FromClient(std::string("\x7f\xff\xff\xff\0\3\0\0", 8));
+  EXPECT_FALSE(other.closed.empty());
+  EXPECT_EQ(link_.connects + other.connects, 0);
+}
+
+TEST_F(SessionTest, TheServersCancelKeyStaysOutside) {
+  LogClientIn();
+  session_->FromServer(Message('R', U32(0)) + Message('K', U32(100) + "KEY!") + kReady);
+  ASSERT_EQ(link_.closed, "");
+  EXPECT_EQ(link_.client.find("KEY!"), std::string::npos);
+  const std::string given = link_.client.substr(link_.client.find('K') + 5, 8);
+  FakeLink canceller;
+  auto cancel = factory_->Make(canceller);
+  cancel->FromClient(U32(16) + U32(kCancelRequest) + given);
+  ASSERT_EQ(canceller.connects, 1);
+  cancel->Connected();
+  EXPECT_EQ(canceller.server, U32(16) + U32(kCancelRequest) + U32(100) + "KEY!");
+  session_->Finished();  // the key ends with its session
+  FakeLink late;
+  auto again = factory_->Make(late);
+  again->FromClient(U32(16) + U32(kCancelRequest) + given);
+  EXPECT_EQ(late.connects, 0);
+  EXPECT_THAT(late.events, ::testing::Contains("gateway-refused"));
+}
+
+// RFC 7677, section 3.
+TEST(ScramTest, GivesTheExampleOfTheRfc) {
+  auto salt = FromBase64("W22ZaJ0SNY7soEsUEjb6gQ==");
+  auto keys = ScramKeys::Derive("pencil", *salt, 4096);
+  ASSERT_TRUE(keys.has_value());
+  ScramServer server(*keys, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+  EXPECT_EQ(server.First("n,,n=user,r=rOprNGfwEbeRWgbNEkqO").value_or(""),
+            "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,"
+            "i=4096");
+  EXPECT_EQ(server
+                .Final("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+                       "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+                .value_or(""),
+            "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+  EXPECT_FALSE(FromBase64("a").has_value());
+  EXPECT_FALSE(FromBase64("!!!!").has_value());
+}
+
+TEST(ScramTest, BothEndsAgreeAndNobodyElse) {
+  auto keys = ScramKeys::Derive("password", "salt-salt", 4096);
+  auto wrong = ScramKeys::Derive("Password", "salt-salt", 4096);
+  for (bool right : {true, false}) {
+    ScramServer server(*keys, "server-nonce");
+    ScramClient client("client-nonce");
+    auto first = server.First(client.First());
+    ASSERT_TRUE(first.has_value());
+    ASSERT_TRUE(client.Challenge(*first).has_value());
+    auto last = server.Final(client.Final(right ? *keys : *wrong));
+    EXPECT_EQ(last.has_value(), right);
+    if (last) EXPECT_TRUE(client.Verify(*last).has_value());
+    EXPECT_FALSE(client.Verify("v=AAAA").has_value());
+  }
+}
+
+}  // namespace
+}  // namespace carrel::gateway::pg
