@@ -65,7 +65,7 @@ void Login(std::string_view data) {
     connect();
   }
   Play(
-      data.substr(0, data.size()),
+      data,
       [&](std::string_view piece) {
         if (!link.closed && session->WantsClient()) session->FromClient(piece);
         connect();

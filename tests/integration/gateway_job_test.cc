@@ -59,6 +59,15 @@ class GatewayJob : public ::testing::Test {
     return study_.Carrel(options).output;
   }
 
+  // The cases; they share a server and a host, which take their time to make.
+  void ClientsInsideReachTheDatabase();
+  void NothingElseIsReachable();
+  void AJobWithoutAGrantHasNoGateway();
+  void TheRealPasswordIsNowhere();
+  void TheDatabaseIsAway();
+  void EndsWithTheActionWhateverItLeavesOpen();
+  void SqlRunnerGetsItsRows();
+
   Postgres server_;
   Study study_;
   std::string last_;
@@ -94,7 +103,7 @@ class GatewayJob : public ::testing::Test {
   }
 };
 
-TEST_F(GatewayJob, ClientsInsideReachTheDatabase) {
+void GatewayJob::ClientsInsideReachTheDatabase() {
   server_.Admin(
       "create table patients(id int, name text); insert into patients "
       "select g, 'patient ' || g from generate_series(1, 1000) g; "
@@ -126,7 +135,7 @@ TEST_F(GatewayJob, ClientsInsideReachTheDatabase) {
   EXPECT_THAT(published, Not(HasSubstr("patients")));
 }
 
-TEST_F(GatewayJob, NothingElseIsReachable) {
+void GatewayJob::NothingElseIsReachable() {
   const std::string script =
       "cat > /tmp/t.py <<'END'\n"
       "import os, socket, psycopg2\n"
@@ -171,7 +180,7 @@ TEST_F(GatewayJob, NothingElseIsReachable) {
   EXPECT_NE(ReadFile(study_.level3("output/url.csv")).value_or(""), old);
 }
 
-TEST_F(GatewayJob, AJobWithoutAGrantHasNoGateway) {
+void GatewayJob::AJobWithoutAGrantHasNoGateway() {
   Json job = study_.Job(
       "mkdir -p output; psql -X 'postgresql://a:b@127.0.0.1:5432/records' "
       "> output/out.csv 2>&1; env >> output/out.csv");
@@ -182,7 +191,7 @@ TEST_F(GatewayJob, AJobWithoutAGrantHasNoGateway) {
   EXPECT_THAT(output, AllOf(HasSubstr("could not create socket"), Not(HasSubstr("DATABASE_URL"))));
 }
 
-TEST_F(GatewayJob, TheRealPasswordIsNowhere) {
+void GatewayJob::TheRealPasswordIsNowhere() {
   const std::string script =
       "env; cat /proc/self/environ /proc/1/environ /proc/1/cmdline; psql -XAt \"$DATABASE_URL\" -c "
       "\"select 'seen'\" -c '\\conninfo' -c 'select * from nope';"
@@ -208,7 +217,7 @@ TEST_F(GatewayJob, TheRealPasswordIsNowhere) {
   EXPECT_THAT(printed.output, HasSubstr("decide"));
 }
 
-TEST_F(GatewayJob, TheDatabaseIsAway) {
+void GatewayJob::TheDatabaseIsAway() {
   server_.Stop();
   EXPECT_THAT(RunScript("psql \"$DATABASE_URL\" -c 'select 1'"),
               HasSubstr("the database cannot be reached"));
@@ -221,7 +230,7 @@ TEST_F(GatewayJob, TheDatabaseIsAway) {
   EXPECT_THAT(run.error(), HasSubstr("no-such-host.invalid"));
 }
 
-TEST_F(GatewayJob, EndsWithTheActionWhateverItLeavesOpen) {
+void GatewayJob::EndsWithTheActionWhateverItLeavesOpen() {
   const auto began = std::chrono::steady_clock::now();
   Json job = DatabaseJob(
       "mkdir -p output; for i in 1 2 3 4 5 6 7 8; do psql \"$DATABASE_URL\" -c "
@@ -236,15 +245,15 @@ TEST_F(GatewayJob, EndsWithTheActionWhateverItLeavesOpen) {
   })) << "sessions are left on the server";
 }
 
-TEST_F(GatewayJob, SqlRunnerGetsItsRows) {
+void GatewayJob::SqlRunnerGetsItsRows() {
   server_.Admin(
-      "create table patients(id int); insert into patients values (1), (2), (3);"
+      "create table people(id int); insert into people values (1), (2), (3);"
       "create table \"PatientsWithTypeOneDissent\"(id int);"
       "insert into \"PatientsWithTypeOneDissent\" values (2); grant select on "
-      "patients, \"PatientsWithTypeOneDissent\" to reader",
+      "people, \"PatientsWithTypeOneDissent\" to reader",
       "records");
   study_.Commit({{"query.sql",
-                  "select id from patients where id not in (select id from "
+                  "select id from people where id not in (select id from "
                   "\"PatientsWithTypeOneDissent\") order by id"}});
   Json job = study_.Job("");
   job["image"] = "sqlrunner:v1";
@@ -256,6 +265,20 @@ TEST_F(GatewayJob, SqlRunnerGetsItsRows) {
   last_ = job["id"];
   EXPECT_THAT(AuditLogText(), AllOf(HasSubstr("BEGIN READ ONLY"), HasSubstr("\"prepare\""),
                                     HasSubstr("order by id")));
+}
+
+TEST_F(GatewayJob, ReachesItsDatabaseAndNothingElse) {
+  ClientsInsideReachTheDatabase();
+  NothingElseIsReachable();
+  AJobWithoutAGrantHasNoGateway();
+}
+
+TEST_F(GatewayJob, EndsWithTheActionAndTellsNoPassword) {
+  SqlRunnerGetsItsRows();
+  EndsWithTheActionWhateverItLeavesOpen();
+  TheRealPasswordIsNowhere();
+  Configure("default", "records");
+  TheDatabaseIsAway();
 }
 
 }  // namespace

@@ -99,10 +99,12 @@ TEST_F(StatementsTest, SyncsDuringACopyAreNotAnswered) {
 
 TEST_F(StatementsTest, WhatIsUnfinishedIsLoggedAtTheEnd) {
   ASSERT_TRUE(statements_.FromClient(Query("never answered")));
-  ASSERT_TRUE(statements_.FromClient("Q\0\0\0\x40half of it"));
+  ASSERT_TRUE(statements_.FromClient(std::string("Q\0\0\0\x40", 5) + "half of it"));
   statements_.Finished();
-  ASSERT_EQ(link_.statements.size(), 1u);
-  EXPECT_EQ(link_.statements[0].duration_ns, -1);
+  ASSERT_EQ(link_.statements.size(), 2u);
+  EXPECT_EQ(link_.statements[0].text, "half of it");
+  EXPECT_EQ(link_.statements[0].tag, "not sent whole");
+  EXPECT_EQ(link_.statements[1].duration_ns, -1);
 }
 
 TEST_F(StatementsTest, HidesTheRealPasswordAndRefusesWhatIsNotTheProtocol) {
