@@ -64,12 +64,9 @@ void AddOptions(CLI::App& app, ExecOptions& options) {
   app.add_option("--pids", options.processes,
                  "most processes and threads, 2 or more: carrel's init is one of them")
       ->check(CLI::Range(2u, 4'194'304u));
-<<<<<<< HEAD
   app.add_option("--audit-bytes", options.audit_bytes, "most bytes of the audit log");
   app.add_flag("--allow-entry-only-audit", options.allow_entry_only_audit,
                "where BPF is refused, run with a log of calls as they begin, without results");
-=======
->>>>>>> main
   app.add_flag("--allow-loopback-sockets", options.loopback,
                "INET sockets on the command's own loopback");
   app.add_flag("--dry-run", options.dry_run, "print the plan as JSON and touch nothing");

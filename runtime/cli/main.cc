@@ -77,14 +77,11 @@ int PrintError(const Error& error, const std::string& program) {
     start = end + 1;
   }
   fprintf(stderr, "%s: %s\n", program.c_str(), visible.c_str());
-<<<<<<< HEAD
   const char* kind = error.kind == ErrorKind::kRefused    ? "refused"
                      : error.kind == ErrorKind::kBadInput ? "bad input"
                                                           : "fault";
   if (!SendToJournal(3, visible, {{"CARREL_ERROR", kind}, {"CARREL_WHERE", error.where}}))
     fprintf(stderr, "carrel: %s\n", visible.c_str());
-=======
->>>>>>> main
   return static_cast<int>(error.kind);
 }
 

@@ -88,7 +88,6 @@ Finding CheckLandlock(int abi) {
   return There("landlock", "ABI " + std::to_string(abi));
 }
 
-<<<<<<< HEAD
 // "io" among the controllers: v2's, or v1's where BFQ gives it weights.
 Finding CheckIoWeight(const HostFacts& facts) {
   for (const auto& tree : facts.hierarchies)
@@ -98,8 +97,6 @@ Finding CheckIoWeight(const HostFacts& facts) {
                 "Use cgroup v2, or the BFQ scheduler");
 }
 
-=======
->>>>>>> main
 // Loop devices carry the scratch layers. What to do depends on what is wrong.
 Finding CheckLoopDevices(bool root) {
   constexpr const char* kControl = "/dev/loop-control";
@@ -135,10 +132,7 @@ void CheckLaunch(const std::string& state, std::vector<Finding>& findings) {
       for (const std::string& controller : tree.controllers) trees += " " + controller;
     }
   findings.push_back(FromResult("cgroups", facts, trees, "Mount cgroup2 at /sys/fs/cgroup"));
-<<<<<<< HEAD
   if (facts) findings.push_back(CheckIoWeight(*facts));
-=======
->>>>>>> main
   findings.push_back(facts ? CheckLandlock(facts->landlock_abi)
                            : NotChecked("landlock", "the host's facts could not be read"));
   findings.push_back(FromResult(
