@@ -5,7 +5,7 @@
 namespace carrel {
 namespace {
 
-Error Broken(const std::string& what) { return Fault("audit log", what); }
+Error BrokenBlock(const std::string& what) { return Fault("audit log", what); }
 
 }  // namespace
 
@@ -15,7 +15,7 @@ Result<void> BlockDecoder::Open(const BlockHeader& header, std::string_view payl
     columns_[i] = ByteReader(bytes_[i]);
   }
   CARREL_TRY(ReadStrings(bytes_[kColStrings]));
-  if (header.rows != bytes_[kColKind].size()) return Broken("a block's number of rows is wrong");
+  if (header.rows != bytes_[kColKind].size()) return BrokenBlock("a block's number of rows is wrong");
   tasks_.clear();
   predictor_.Reset();
   recents_.Reset();
@@ -30,7 +30,7 @@ Result<void> BlockDecoder::ReadStrings(std::string_view text) {
   strings_.clear();
   ByteReader in(text);
   while (!in.at_end()) strings_.push_back(in.Text());
-  if (!in.ok()) return Broken("a block's strings are not valid");
+  if (!in.ok()) return BrokenBlock("a block's strings are not valid");
   return {};
 }
 
@@ -65,16 +65,16 @@ bool BlockDecoder::AllAtEnd() const {
 
 Result<bool> BlockDecoder::Next(AuditEvent& event) {
   if (rows_left_ == 0) {
-    if (!AllAtEnd()) return Broken("a block holds more than its rows");
+    if (!AllAtEnd()) return BrokenBlock("a block holds more than its rows");
     return false;
   }
   --rows_left_;
   const uint8_t kind = columns_[kColKind].Byte();
-  if ((kind & kRowKindMask) > kLastEventKind) return Broken("a row is of an unknown kind");
+  if ((kind & kRowKindMask) > kLastEventKind) return BrokenBlock("a row is of an unknown kind");
   event.kind = static_cast<EventKind>(kind & kRowKindMask);
   const uint64_t task = columns_[kColTask].Varint();
   if (task == tasks_.size()) ReadTask();
-  if (task >= tasks_.size()) return Broken("a row names a task that is not there");
+  if (task >= tasks_.size()) return BrokenBlock("a row names a task that is not there");
   const int64_t delta = columns_[kColStart].Signed();
   // Unsigned: a hostile log must not make arithmetic overflow undefined.
   const uint64_t start = static_cast<uint64_t>(last_end_) + static_cast<uint64_t>(delta);
@@ -112,7 +112,7 @@ Result<bool> BlockDecoder::Next(AuditEvent& event) {
   if (event.kind != EventKind::kCall) ReadOther(event, static_cast<uint32_t>(task));
   bool ok = !broken_;
   for (const ByteReader& column : columns_) ok = ok && column.ok();
-  if (!ok) return Broken("a column ends before its rows");
+  if (!ok) return BrokenBlock("a column ends before its rows");
   return true;
 }
 

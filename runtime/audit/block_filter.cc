@@ -13,7 +13,7 @@ uint64_t Step(uint64_t hash, char byte) {
   return (hash ^ static_cast<uint8_t>(byte)) * 0x100000001b3u;  // FNV-1a
 }
 
-uint64_t Hash(char kind, std::string_view text) {
+uint64_t HashName(char kind, std::string_view text) {
   uint64_t hash = Step(kBasis, kind);
   for (char byte : text) hash = Step(hash, byte);
   return hash;
@@ -59,8 +59,8 @@ void BlockFilter::AddPath(std::string_view path) {
 }
 
 void BlockFilter::AddTask(uint32_t id) { Add(TaskHash(id)); }
-void BlockFilter::AddComm(std::string_view comm) { Add(Hash('c', comm)); }
-void BlockFilter::AddAddress() { Add(Hash('a', "")); }
+void BlockFilter::AddComm(std::string_view comm) { Add(HashName('c', comm)); }
+void BlockFilter::AddAddress() { Add(HashName('a', "")); }
 
 std::string BlockFilter::Bytes() const {
   std::vector<uint64_t> keys = hashes_;
@@ -82,15 +82,15 @@ void BlockFilter::Reset() {
 bool FilterMayHavePath(std::string_view filter, std::string_view prefix) {
   const size_t slash = prefix.rfind('/');
   if (slash == std::string_view::npos || slash == 0) return true;
-  return Has(filter, Hash('d', prefix.substr(0, slash)));
+  return Has(filter, HashName('d', prefix.substr(0, slash)));
 }
 
 bool FilterMayHaveTask(std::string_view filter, uint32_t id) { return Has(filter, TaskHash(id)); }
 
 bool FilterMayHaveComm(std::string_view filter, std::string_view comm) {
-  return Has(filter, Hash('c', comm));
+  return Has(filter, HashName('c', comm));
 }
 
-bool FilterMayHaveAddress(std::string_view filter) { return Has(filter, Hash('a', "")); }
+bool FilterMayHaveAddress(std::string_view filter) { return Has(filter, HashName('a', "")); }
 
 }  // namespace carrel

@@ -26,7 +26,7 @@ uint64_t Number(const Json& object, const char* key) {
   return at != object.end() && at->is_number_unsigned() ? at->get<uint64_t>() : 0;
 }
 
-std::string Text(const Json& object, const char* key) {
+std::string TextMember(const Json& object, const char* key) {
   auto at = object.find(key);
   return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
@@ -103,7 +103,7 @@ bool LogReader::ReadStart() {
   if (!start || !start->is_object()) return false;
   start_ = std::move(*start);
   if (Number(start_, "format") != kLogFormat) return false;
-  job_ = Text(start_, "job");
+  job_ = TextMember(start_, "job");
   clock_offset_ = static_cast<int64_t>(Number(start_, "time_ns") - Number(start_, "monotonic_ns"));
   return true;
 }
@@ -113,15 +113,15 @@ bool LogReader::ReadSeal() {
   if (!ReadColumn(header_, payload(), kColOther, text)) return false;
   auto sealed = ParseJson(text, path_);
   if (!sealed || !sealed->is_object()) return false;
-  seal_.text = Text(*sealed, "seal");
-  seal_.key_id = Text(*sealed, "key");
-  seal_.signature = Text(*sealed, "signature");
+  seal_.text = TextMember(*sealed, "seal");
+  seal_.key_id = TextMember(*sealed, "key");
+  seal_.signature = TextMember(*sealed, "signature");
   auto seal = ParseJson(seal_.text, path_);
   if (!seal || !seal->is_object()) return false;
-  seal_.head = Text(*seal, "head");
+  seal_.head = TextMember(*seal, "head");
   seal_.blocks = Number(*seal, "blocks");
   seal_.counts = {Number(*seal, "events"), Number(*seal, "denied"), Number(*seal, "lost"),
-                  Number(*seal, "stops"), Text(*seal, "completeness") == "entry_only"};
+                  Number(*seal, "stops"), TextMember(*seal, "completeness") == "entry_only"};
   // No block follows that would hold this one's hash: it must be, byte for byte, the block that its
   // signed content makes.
   BlockHeader expected;
@@ -132,7 +132,7 @@ bool LogReader::ReadSeal() {
   Hash hash;
   const std::string canonical = SealText(seal_.text, seal_.key_id, seal_.signature);
   auto block = writer.Write(expected, {{uint8_t{kColOther}, canonical}}, &hash);
-  return block && *block == block_ && Text(*seal, "job") == job_;
+  return block && *block == block_ && TextMember(*seal, "job") == job_;
 }
 
 int64_t LogReader::RealTime(int64_t monotonic_ns) const {

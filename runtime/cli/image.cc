@@ -36,7 +36,7 @@ OrderedJson ToJson(const Image& image) {
 }
 
 // JSON text without a byte that a terminal or a line reader could mistake.
-void PrintJson(const OrderedJson& value) { printf("%s\n", value.dump(2, ' ', true).c_str()); }
+void PrintPretty(const OrderedJson& value) { printf("%s\n", value.dump(2, ' ', true).c_str()); }
 
 std::string Words(const std::vector<std::string>& words) {
   std::string text;
@@ -113,7 +113,7 @@ int ImportImageCommand(int argc, char** argv) {
   for (const GivenName& given : image->given)
     TellMoved(given.name, given.digest_before, image->digest);
   if (common.json) {
-    PrintJson(ToJson(*image));
+    PrintPretty(ToJson(*image));
     return 0;
   }
   for (const GivenName& given : image->given) printf("imported %s\n", given.name.c_str());
@@ -134,7 +134,7 @@ int ListCommand(int argc, char** argv) {
   if (common.json) {
     OrderedJson list = OrderedJson::array();
     for (const Image& image : *images) list.push_back(ToJson(image));
-    PrintJson(list);
+    PrintPretty(list);
     return 0;
   }
   printf("%-30s %-12s %6s %10s %s\n", "NAME", "DIGEST", "LAYERS", "MB", "IMPORTED");
@@ -163,7 +163,7 @@ int InspectCommand(int argc, char** argv) {
   auto image = store->Resolve(reference);
   if (!image) return PrintError(image.error());
   if (common.json)
-    PrintJson(ToJson(*image));
+    PrintPretty(ToJson(*image));
   else
     PrintImage(*image);
   return 0;
@@ -210,7 +210,7 @@ int VerifyCommand(int argc, char** argv) {
     if (!findings) return PrintError(findings.error());
     count += *findings;
   }
-  if (common.json) PrintJson(report);
+  if (common.json) PrintPretty(report);
   return count == 0 ? 0 : 1;
 }
 
@@ -256,7 +256,7 @@ constexpr Command kSubcommands[] = {
     {"tag", "give an image another name", &TagCommand},
 };
 
-void PrintUsage(FILE* out) {
+void PrintImageUsage(FILE* out) {
   fprintf(out, "usage: carrel image SUBCOMMAND ...\n\n");
   for (const Command& command : kSubcommands)
     fprintf(out, "  %-8s %s\n", command.name, command.summary);
@@ -272,7 +272,7 @@ int ImageCommand(int argc, char** argv) {
   const bool help = name == "--help" || name == "-h";
   if (!help && !name.empty())
     fprintf(stderr, "carrel: unknown subcommand image %s\n", PrintableName(name).c_str());
-  PrintUsage(help ? stdout : stderr);
+  PrintImageUsage(help ? stdout : stderr);
   return help ? 0 : static_cast<int>(ErrorKind::kBadInput);
 }
 

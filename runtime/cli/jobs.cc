@@ -21,7 +21,7 @@ void AddCommon(CLI::App& app, JobsOptions& options) {
   app.add_option("--state", options.state, "directory under which carrel keeps everything");
 }
 
-int PrintJson(const Result<OrderedJson>& json) {
+int PrintAnswer(const Result<OrderedJson>& json) {
   if (!json) return PrintError(json.error());
   printf("%s\n", json->dump(2, ' ', true, OrderedJson::error_handler_t::replace).c_str());
   return 0;
@@ -37,7 +37,7 @@ Result<std::string> IdOf(const std::string& name) {
 
 int Answer(const Result<VerbAnswer>& answer) {
   if (!answer) return PrintError(answer.error());
-  return PrintJson(answer->ToJson());
+  return PrintAnswer(answer->ToJson());
 }
 
 }  // namespace
@@ -49,7 +49,7 @@ int ListCommand(int argc, char** argv) {
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto host = LoadHostConfig(options.config, options.state);
-  return host ? PrintJson(ListJobs(*host)) : PrintError(host.error());
+  return host ? PrintAnswer(ListJobs(*host)) : PrintError(host.error());
 }
 
 int StatsCommand(int argc, char** argv) {
@@ -59,7 +59,7 @@ int StatsCommand(int argc, char** argv) {
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto host = LoadHostConfig(options.config, options.state);
-  return host ? PrintJson(JobStats(*host)) : PrintError(host.error());
+  return host ? PrintAnswer(JobStats(*host)) : PrintError(host.error());
 }
 
 int LogsCommand(int argc, char** argv) {
@@ -107,10 +107,10 @@ int DbtaskCommand(int argc, char** argv) {
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto outcome = RunDatabaseTask(options);
   if (!outcome) {
-    (void)PrintJson(AnswerOf(outcome.error()).ToJson());
+    (void)PrintAnswer(AnswerOf(outcome.error()).ToJson());
     return PrintError(outcome.error());
   }
-  (void)PrintJson(outcome->result);
+  (void)PrintAnswer(outcome->result);
   return outcome->succeeded ? 0 : 1;
 }
 

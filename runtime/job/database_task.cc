@@ -9,7 +9,7 @@
 namespace carrel {
 namespace {
 
-constexpr uint64_t kMaxSeconds = 60;
+constexpr uint64_t kMaxTaskSeconds = 60;
 constexpr size_t kMaxOutput = 64;
 constexpr size_t kKept = 4096;
 
@@ -43,7 +43,7 @@ OrderedJson Restricted(const std::string& output) {
 Result<JobOutcome> RunTask(JobContext& job) {
   CARREL_TRY(RequireTask(job));
   uint64_t& seconds = job.records.decision.limits.time_seconds;
-  seconds = std::min(seconds, kMaxSeconds);
+  seconds = std::min(seconds, kMaxTaskSeconds);
   CARREL_TRY(ResolveImage(job));
   CARREL_ASSIGN(job.tree, MakeDirsBeneath(job.place_dir.get(), "workspace", 0755));
   std::string output;  // its end

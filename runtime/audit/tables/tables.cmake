@@ -13,6 +13,7 @@ add_custom_command(OUTPUT ${tables_made}
   VERBATIM)
 # A library of its own: it is C, and the module's precompiled header is C++.
 add_library(carrel_tables OBJECT ${tables_made})
+set_target_properties(carrel_tables PROPERTIES UNITY_BUILD OFF)
 target_include_directories(carrel_tables PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 file(GLOB tables_sources CONFIGURE_DEPENDS ${tables_dir}/*.cc)
 target_sources(carrel_audit PRIVATE ${tables_sources} $<TARGET_OBJECTS:carrel_tables>)
