@@ -18,6 +18,8 @@ struct Case {
   const char* expected;  ///< nullptr: refused
 };
 
+void PrintTo(const Case& value, std::ostream* out) { *out << value.text; }
+
 class GoTemplateTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(GoTemplateTest, RendersOrRefuses) {
