@@ -114,12 +114,26 @@ def tracers(carrel, state, work):
     return found
 
 
+def own_peak(pid):
+    """Largest resident set so far, KiB: of the process alone (wait4 counts its children in)."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines()
+                 if line.startswith("VmHWM")), 0)
+
+
 def measure(command):
     begin = time.perf_counter()
     pid = os.posix_spawnp(command[0], [str(word) for word in command], os.environ, file_actions=[
         (os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)])
-    _, status, usage = os.wait4(pid, 0)
-    return time.perf_counter() - begin, status, usage.ru_maxrss
+    peak, done = 0, 0
+    while done == 0:
+        peak = max(peak, own_peak(pid))
+        time.sleep(0.005)
+        done, status = os.waitpid(pid, os.WNOHANG)
+    return time.perf_counter() - begin, status, peak
 
 
 def log_facts(state, ident):
