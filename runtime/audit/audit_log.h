@@ -35,8 +35,14 @@ class AuditLog {
   /// chain does not hold.
   static Result<ResumedLog> Resume(const std::string& state_dir, const std::string& job_id);
 
+  /// The most bytes that the log may have, 0 for no limit. When it has more, AppendEvents(nullptr,
+  /// 0) fails once: the action is to be killed. What happens until it is dead is still recorded.
+  virtual void SetLimit(uint64_t bytes) = 0;
+
   /// Appends a lifecycle record: `kind` ("decision", "start", "exit", "output", ...) and its
   /// members. The record gets the time of the call. An error (disk full, I/O) is fatal to the job.
+  /// After one, events are counted as lost; records and the seal go into room that was kept for
+  /// them.
   virtual Result<void> Append(const std::string& kind, const Json& members) = 0;
 
   /// Called by an EventSource with raw events (see audit/raw_event.h).
@@ -49,7 +55,8 @@ class AuditLog {
   /// the action starts, when the supervisor would wait; without it Finish takes that time.
   virtual void WarmUp() {}
 
-  /// Writes the last block, seals, fsyncs and closes. Nothing can be appended afterwards.
+  /// Writes the last block, seals, fsyncs and closes. Nothing can be appended afterwards. Events
+  /// that could not be written are added to `counts.lost` and taken from its other members.
   virtual Result<AuditSeal> Finish(const EventCounts& counts) = 0;
 };
 

@@ -81,6 +81,7 @@ Result<std::string_view> BlockWriter::Write(
     numbers.Varint(nr - previous);
     previous = nr;
   }
+  numbers.Text(header.filter);
   const size_t header_bytes = kFixedHeader + numbers.size() + directory.size();
 
   block_.Clear();
@@ -95,6 +96,7 @@ Result<std::string_view> BlockWriter::Write(
   block_.Fixed(header.rows, 4);
   block_.Fixed(header.calls, 4);
   block_.Fixed(header.denied, 4);
+  block_.Fixed(header.failed, 4);
   block_.Fixed(static_cast<uint64_t>(header.first_ns), 8);
   block_.Fixed(static_cast<uint64_t>(header.last_ns), 8);
   block_.Bytes(numbers.view());
@@ -102,6 +104,12 @@ Result<std::string_view> BlockWriter::Write(
   block_.Bytes(payload_.view());
   *hash = HashBytes(block_.view());
   return block_.view();
+}
+
+size_t BlockHeaderBytes(std::string_view bytes) {
+  if (bytes.size() < 12) return 0;
+  ByteReader in(bytes);
+  return in.Fixed(4) == kBlockMagic ? in.Fixed(4) : 0;
 }
 
 Result<BlockHeader> ReadBlockHeader(std::string_view bytes) {
@@ -122,6 +130,7 @@ Result<BlockHeader> ReadBlockHeader(std::string_view bytes) {
   header.rows = static_cast<uint32_t>(in.Fixed(4));
   header.calls = static_cast<uint32_t>(in.Fixed(4));
   header.denied = static_cast<uint32_t>(in.Fixed(4));
+  header.failed = static_cast<uint32_t>(in.Fixed(4));
   header.first_ns = static_cast<int64_t>(in.Fixed(8));
   header.last_ns = static_cast<int64_t>(in.Fixed(8));
   if (header.header_bytes < kFixedHeader || header.header_bytes > (1u << 20) ||
@@ -135,6 +144,7 @@ Result<BlockHeader> ReadBlockHeader(std::string_view bytes) {
   uint32_t nr = 0;
   for (uint64_t i = 0; i < numbers; ++i)
     header.numbers.push_back(nr += static_cast<uint32_t>(in.Varint()));
+  header.filter = in.Text();
   size_t total = 0;
   for (int i = 0; i < columns; ++i) {
     BlockHeader::Stored column;

@@ -48,11 +48,14 @@ enum Column : uint8_t {
 
 /// Times are kept in units of this many nanoseconds: the bits below are noise, which no compressor
 /// takes out.
-inline constexpr int64_t kTimeUnit = 64;
+inline constexpr int64_t kTimeUnit = 256;
+
+/// The version in a log's first block.
+inline constexpr uint64_t kLogFormat = 2;
 
 inline constexpr uint32_t kBlockMagic = 0x314b4c42;  // "BLK1"
 inline constexpr size_t kMaxBlockBytes = 64u << 20;
-inline constexpr size_t kFixedHeader = 84;
+inline constexpr size_t kFixedHeader = 88;
 
 /// What a block says of itself before its columns: enough to pass it over.
 struct BlockHeader {
@@ -62,9 +65,11 @@ struct BlockHeader {
   uint32_t rows = 0;
   uint32_t calls = 0;
   uint32_t denied = 0;
+  uint32_t failed = 0;  ///< calls that returned an error, the denied ones among them
   int64_t first_ns = 0;
   int64_t last_ns = 0;
   std::vector<uint32_t> numbers;  ///< of the calls in it, sorted
+  std::string filter;             ///< see block_filter.h
   struct Stored {
     uint8_t id = 0;
     uint8_t codec = 0;  ///< 0: as it is; 1: zstd
@@ -94,6 +99,9 @@ class BlockWriter {
   ByteWriter block_;
   ByteWriter payload_;
 };
+
+/// Bytes of the header that begins so, or 0 when no block begins there. Needs 12 bytes.
+size_t BlockHeaderBytes(std::string_view bytes);
 
 /// Decodes a header from the start of `bytes`; an error says what is wrong with it.
 Result<BlockHeader> ReadBlockHeader(std::string_view bytes);

@@ -163,6 +163,7 @@ void BlockDecoder::ReadOther(AuditEvent& event, uint32_t task) {
       break;
     case EventKind::kCall:
     case EventKind::kTask:
+    case EventKind::kDigest:
       break;
   }
 }

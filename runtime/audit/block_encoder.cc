@@ -15,6 +15,8 @@ uint32_t BlockEncoder::Task(const TaskInfo& task, TaskRef& ref) {
   out.Varint(task.inner_tgid);
   out.Varint(task.parent);
   String(out, task.comm);
+  for (uint32_t id : {task.tid, task.tgid, task.inner_tid, task.inner_tgid}) filter_.AddTask(id);
+  filter_.AddComm(task.comm);
   ref = {block_, tasks_++};
   return ref.index;
 }
@@ -64,6 +66,7 @@ void BlockEncoder::Call(const RawCall& call, uint32_t task, const std::vector<Da
     columns_[kColResult].Signed(call.result);
     expected.result = call.result;
   }
+  if (call.result < 0 && call.result >= -4095) ++header_.failed;
   columns_[kColMask].Byte(mask);
   if (call.head.flags != 0) {
     columns_[kColFlags].Byte(call.head.flags);
@@ -79,7 +82,11 @@ void BlockEncoder::Data(const std::vector<Datum>& data) {
   for (const Datum& datum : data) {
     out.Byte(static_cast<uint8_t>(datum.kind << 4 | datum.arg));
     out.Byte(datum.flags);
-    String(out, datum.bytes);
+    if (datum.kind == kDataString || datum.kind == kDataFilename)
+      Path(out, datum.bytes);
+    else
+      String(out, datum.bytes);
+    if (datum.kind == kDataSockaddr) filter_.AddAddress();
   }
 }
 
@@ -89,15 +96,23 @@ void BlockEncoder::File(const FileInfo& file) {
   out.Varint(file.device);
   out.Varint(file.inode);
   out.Varint(file.mode);
-  String(out, file.path);
+  Path(out, file.path);
+}
+
+void BlockEncoder::Path(ByteWriter& out, std::string_view text) {
+  const size_t index = String(out, text);
+  if (paths_.size() <= index) paths_.resize(index * 2 + 64);
+  if (!paths_[index]) filter_.AddPath(text);
+  paths_[index] = true;
 }
 
 // A string that the block has already is a number; a new one is 0, and stands in its column.
-void BlockEncoder::String(ByteWriter& out, std::string_view text) {
+size_t BlockEncoder::String(ByteWriter& out, std::string_view text) {
   auto [at, fresh] = strings_.try_emplace(std::string(text), strings_.size() + 1);
   out.Varint(fresh ? 0 : at->second);
   if (fresh) columns_[kColStrings].Text(text);
   raw_bytes_ += text.size();
+  return at->second;
 }
 
 void BlockEncoder::Other(const AuditEvent& event, uint32_t task) {
@@ -120,6 +135,7 @@ void BlockEncoder::Other(const AuditEvent& event, uint32_t task) {
       out.Varint(event.argc);
       out.Varint(event.envc);
       String(out, event.task.comm);
+      filter_.AddComm(event.task.comm);
       break;
     case EventKind::kExit:
       out.Varint(event.code);
@@ -128,12 +144,14 @@ void BlockEncoder::Other(const AuditEvent& event, uint32_t task) {
       break;
     case EventKind::kComm:
       String(out, event.task.comm);
+      filter_.AddComm(event.task.comm);
       break;
     case EventKind::kStop:
       out.Varint(event.waiting);
       break;
     case EventKind::kCall:
     case EventKind::kTask:
+    case EventKind::kDigest:
       break;
   }
 }
@@ -142,6 +160,7 @@ BlockHeader BlockEncoder::Header() const {
   BlockHeader header = header_;
   header.kind = BlockKind::kEvents;
   header.numbers.assign(numbers_.begin(), numbers_.end());
+  header.filter = filter_.Bytes();
   return header;
 }
 
@@ -159,6 +178,8 @@ void BlockEncoder::Reset() {
   last_end_ = 0;
   strings_.clear();
   numbers_.clear();
+  filter_.Reset();
+  paths_.clear();
   ++block_;
   tasks_ = 0;
   last_nr_ = ~0u;

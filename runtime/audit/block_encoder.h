@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "audit/block.h"
+#include "audit/block_filter.h"
 #include "audit/event.h"
 #include "audit/predictor.h"
 
@@ -46,7 +47,8 @@ class BlockEncoder {
   void Row(uint8_t kind, uint32_t task, int64_t start, int64_t end);
   void Data(const std::vector<Datum>& data);
   void File(const FileInfo& file);
-  void String(ByteWriter& out, std::string_view text);
+  size_t String(ByteWriter& out, std::string_view text);
+  void Path(ByteWriter& out, std::string_view text);
 
   BlockHeader header_;
   ByteWriter columns_[kColumns];
@@ -54,6 +56,8 @@ class BlockEncoder {
   Recents recents_;
   std::unordered_map<std::string, uint32_t> strings_;
   std::set<uint32_t> numbers_;
+  BlockFilter filter_;
+  std::vector<bool> paths_;  ///< strings that the filter has, by index
   uint64_t block_ = 1;
   uint32_t tasks_ = 0;
   uint32_t last_nr_ = ~0u;

@@ -13,14 +13,23 @@
 #include "audit/event_source.h"
 #include "audit/raw_event.h"
 #include "audit/ring.h"
+#include "base/clock.h"
+#include "base/fs.h"
 
 namespace carrel {
 namespace {
 
-// Marks of the ring, by measurement: waking the reader early keeps it ahead; what is above the stop
-// mark must hold what every task may still write before it reaches its next return to user space.
+// Marks of the ring, by measurement: waking the reader early keeps it ahead. A reader that sees
+// the next mark passed freezes the cgroup, which the action neither sees nor can undo. At the stop
+// mark, when the reader does not come to it, the programs hold processes themselves, with SIGSTOP;
+// what is above must hold what every task may still write before its next return to user space.
+// At the last mark they kill.
 constexpr uint32_t kWakeAt = CARREL_RING_BYTES / 8;
+constexpr uint32_t kFreezeAt = CARREL_RING_BYTES / 4;
 constexpr uint32_t kStopAt = CARREL_RING_BYTES / 2;
+constexpr uint32_t kKillAt = CARREL_RING_BYTES / 16 * 15;
+// Between looks at the marks.
+constexpr size_t kStep = CARREL_RING_BYTES / 16;
 
 uint64_t Load(const __u64& shared) {
   return std::atomic_ref<const __u64>(shared).load(std::memory_order_relaxed);
@@ -29,7 +38,7 @@ uint64_t Load(const __u64& shared) {
 class BpfSource final : public EventSource {
  public:
   static Result<std::unique_ptr<EventSource>> Attach(const std::string& state_dir,
-                                                     uint64_t cgroup_id);
+                                                     uint64_t cgroup_id, int cgroup_fd);
   ~BpfSource() override;
 
   std::string name() const override { return "bpf"; }
@@ -41,12 +50,18 @@ class BpfSource final : public EventSource {
   Result<void> TakeSlot();
   Result<void> Arm(uint64_t cgroup_id);
   Result<bool> Consume(AuditLog& log, size_t max_bytes);
+  Result<bool> ConsumeAll(AuditLog& log);
+  Result<void> Freeze(AuditLog& log);
+  Result<void> Thaw();
+  Result<void> CheckLoss();
   void Release();
   void Continue();
 
   BpfObjects objects_;
   UniqueFd slot_lock_;
   UniqueFd epoll_;
+  UniqueFd freezer_;  ///< cgroup.freeze
+  bool frozen_ = false;
   Ring ring_;
   SlotState* slots_ = nullptr;
   SlotState* slot_ = nullptr;
@@ -57,7 +72,7 @@ class BpfSource final : public EventSource {
 };
 
 Result<std::unique_ptr<EventSource>> BpfSource::Attach(const std::string& state_dir,
-                                                       uint64_t cgroup_id) {
+                                                       uint64_t cgroup_id, int cgroup_fd) {
   auto source = std::make_unique<BpfSource>();
   CARREL_ASSIGN(source->objects_, OpenBpfObjects(state_dir));
   void* slots = ::mmap(nullptr, sizeof(SlotState) * CARREL_SLOTS, PROT_READ | PROT_WRITE,
@@ -66,6 +81,9 @@ Result<std::unique_ptr<EventSource>> BpfSource::Attach(const std::string& state_
   source->slots_ = static_cast<SlotState*>(slots);
   CARREL_TRY(source->TakeSlot());
   CARREL_TRY(source->Arm(cgroup_id));
+  if (cgroup_fd >= 0) {
+    CARREL_ASSIGN(source->freezer_, OpenBeneath(cgroup_fd, "cgroup.freeze", O_WRONLY));
+  }
   return std::unique_ptr<EventSource>(std::move(source));
 }
 
@@ -112,9 +130,11 @@ Result<void> BpfSource::Arm(uint64_t cgroup_id) {
   slot_->last_epoch = epoch_;
   slot_->wake_at = kWakeAt;
   slot_->stop_at = kStopAt;
+  slot_->kill_at = kKillAt;
   slot_->armed = 0;
   slot_->lost = 0;
   slot_->stops = 0;
+  slot_->killed = 0;
   slot_->woken = 0;
   slot_->cgroup = cgroup_id;
   std::atomic_ref<__u32>(slot_->epoch).store(epoch_);
@@ -158,20 +178,60 @@ void BpfSource::Continue() {
   }
 }
 
+// Holds the whole cgroup: at its tasks' next return to user space, or at once where they wait. Not
+// job control: no parent is told, and no signal ends it but SIGKILL.
+Result<void> BpfSource::Freeze(AuditLog& log) {
+  if (!freezer_ || frozen_) return {};
+  if (::write(freezer_.get(), "1", 1) != 1) return SysFault("audit", "freeze the cgroup");
+  frozen_ = true;
+  ++counts_.stops;
+  RawStop record{};
+  record.head = {sizeof record, kRawStop, kStopFrozen,
+                 epoch_,        0,        static_cast<uint32_t>(ring_.Waiting())};
+  record.time_ns = static_cast<uint64_t>(MonotonicNs());
+  return log.AppendEvents(&record, sizeof record);
+}
+
+Result<void> BpfSource::Thaw() {
+  if (!frozen_) return {};
+  if (::write(freezer_.get(), "0", 1) != 1) return SysFault("audit", "thaw the cgroup");
+  frozen_ = false;
+  return {};
+}
+
+// One ring's worth at most, so that the supervisor sees to its other work under a flood; of a
+// frozen action everything, as nothing of it would wake the reader again.
+Result<bool> BpfSource::ConsumeAll(AuditLog& log) {
+  for (size_t done = 0; frozen_ || done < CARREL_RING_BYTES; done += kStep) {
+    if (ring_.Waiting() >= kFreezeAt) CARREL_TRY(Freeze(log));
+    CARREL_ASSIGN(const bool empty, Consume(log, kStep));
+    if (empty) return true;
+  }
+  return false;
+}
+
+Result<void> BpfSource::CheckLoss() {
+  counts_.lost = Load(slot_->lost);
+  if (counts_.lost != 0)
+    return Fault("audit", std::to_string(counts_.lost) + " events were lost",
+                 "The action was killed: its log would not have been complete");
+  if (std::atomic_ref<__u32>(slot_->killed).load() != 0)
+    return Fault("audit", "the action did not stop while its log was full",
+                 "It was killed before an event could be lost");
+  return {};
+}
+
 Result<void> BpfSource::Drain(AuditLog& log) {
   epoll_event event;
   (void)::epoll_wait(epoll_.get(), &event, 1, 0);
   std::atomic_ref<__u32>(slot_->woken).store(0);
-  // One ring's worth at most, so that the supervisor sees to its other work under a flood.
-  CARREL_TRY(Consume(log, CARREL_RING_BYTES));
-  counts_.lost = Load(slot_->lost);
+  CARREL_ASSIGN(const bool empty, ConsumeAll(log));
   // Always, not only when the count of stops has grown: the entry comes before the count, and a
   // process that is held once too often would be held for ever.
-  if (const uint64_t stops = Load(slot_->stops); stops != 0 || counts_.stops != stops) {
-    counts_.stops = stops;
-    Continue();
-  }
-  return log.AppendEvents(nullptr, 0);
+  if (Load(slot_->stops) != 0) Continue();
+  if (empty) CARREL_TRY(Thaw());
+  CARREL_TRY(log.AppendEvents(nullptr, 0));
+  return CheckLoss();
 }
 
 Result<EventCounts> BpfSource::Finish(AuditLog& log) {
@@ -180,13 +240,14 @@ Result<EventCounts> BpfSource::Finish(AuditLog& log) {
     Continue();
   }
   counts_.lost = Load(slot_->lost);
-  counts_.stops = Load(slot_->stops);
+  counts_.stops += Load(slot_->stops);
   Release();
   return counts_;
 }
 
 void BpfSource::Release() {
   if (cgroup_ == 0) return;
+  (void)Thaw().has_value();
   Continue();
   (void)::bpf_map_delete_elem(objects_.jobs.get(), &cgroup_);
   std::atomic_ref<__u32>(slot_->epoch).store(0);
@@ -202,8 +263,8 @@ BpfSource::~BpfSource() {
 }  // namespace
 
 Result<std::unique_ptr<EventSource>> AttachBpfSource(const std::string& state_dir,
-                                                     uint64_t cgroup_id) {
-  return BpfSource::Attach(state_dir, cgroup_id);
+                                                     uint64_t cgroup_id, int cgroup_fd) {
+  return BpfSource::Attach(state_dir, cgroup_id, cgroup_fd);
 }
 
 }  // namespace carrel

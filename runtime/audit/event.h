@@ -17,9 +17,13 @@ enum class EventKind : uint8_t {
   kExec = 3,    ///< a program was executed
   kExit = 4,    ///< a task ended
   kComm = 5,    ///< a task changed its name
-  kStop = 6,    ///< a process was held for the log to catch up
+  kStop = 6,    ///< a process (tid 0: all of them) was held for the log to catch up
+  /// SHA-256 of a file that was executed (`file`; the rows of its execs have the same device and
+  /// inode): one Datum of kind kDataDigest, 32 bytes. Without bytes its flags say why: kDataFault
+  /// (could not be opened or read any more), kDataChanged, kDataTruncated (too large).
+  kDigest = 7,
 };
-inline constexpr uint8_t kLastEventKind = 6;
+inline constexpr uint8_t kLastEventKind = 7;
 
 /// Who made an event. Ids are the host's; `inner` ones those of the job's pid namespace.
 struct TaskInfo {
@@ -51,7 +55,7 @@ struct FileInfo {
 /// Views are valid until the next block is read.
 struct AuditEvent {
   EventKind kind = EventKind::kCall;
-  uint8_t flags = 0;  ///< RawCallFlags or RawTaskFlags
+  uint8_t flags = 0;  ///< RawCallFlags, RawTaskFlags, RawExitFlags or RawStopFlags
   bool has_file = false;
   int64_t time_ns = 0;       ///< CLOCK_MONOTONIC: entry of a call, else when it happened
   uint64_t duration_ns = 0;  ///< of a call

@@ -31,7 +31,7 @@ class EventSource {
   virtual int poll_fd() const = 0;
 
   /// Moves what is there into the log and lets held tasks go on. Called when poll_fd is readable
-  /// and at least every 100 ms. An error is fatal: the action is killed.
+  /// and at least every 100 ms. An error is fatal: the action is killed. A lost event is one.
   virtual Result<void> Drain(AuditLog& log) = 0;
 
   /// Called once, when the cgroup is empty: drains the rest and detaches.
@@ -40,8 +40,10 @@ class EventSource {
 
 /// Loads (or finds pinned under `state_dir`/bpf, mounting a bpffs there) the BPF programs and arms
 /// them for the cgroup v2 id `cgroup_id`. Events are recorded from the first successful exec of a
-/// task in that cgroup (the init). Nothing is recorded for other cgroups.
+/// task in that cgroup (the init). Nothing is recorded for other cgroups. `cgroup_fd` is its
+/// directory, which must stay open: the cgroup is frozen while a full ring is read. With -1 only
+/// the programs hold processes, by SIGSTOP.
 Result<std::unique_ptr<EventSource>> AttachBpfSource(const std::string& state_dir,
-                                                     uint64_t cgroup_id);
+                                                     uint64_t cgroup_id, int cgroup_fd = -1);
 
 }  // namespace carrel

@@ -84,10 +84,11 @@ bool LogReader::ReadBlock() {
   if (header->header_bytes + header->payload_bytes != total || header->index != blocks_)
     return Stop(LogEnd::kAltered,
                 place + "it says that it is block " + std::to_string(header->index));
-  if (header->previous != last_)
+  if (last_known_ && header->previous != last_)
     return Stop(LogEnd::kAltered, place + "it does not follow the block before it");
   header_ = std::move(*header);
   last_ = HashBytes(block_);
+  last_known_ = true;
   ++blocks_;
   offset_ += total;
   opened_ = false;
@@ -101,7 +102,7 @@ bool LogReader::ReadStart() {
   auto start = ParseJson(text, path_);
   if (!start || !start->is_object()) return false;
   start_ = std::move(*start);
-  if (Number(start_, "format") != 1) return false;
+  if (Number(start_, "format") != kLogFormat) return false;
   job_ = Text(start_, "job");
   clock_offset_ = static_cast<int64_t>(Number(start_, "time_ns") - Number(start_, "monotonic_ns"));
   return true;
@@ -141,19 +142,51 @@ int64_t LogReader::RealTime(int64_t monotonic_ns) const {
 
 Result<bool> LogReader::NextBlock() {
   if (end_ != LogEnd::kOpen) return false;
-  const std::string before = head();
   if (!ReadBlock()) return false;
   if (header_.kind == BlockKind::kEvents) return true;
   if (header_.kind != BlockKind::kSeal || !ReadSeal())
     return Stop(LogEnd::kAltered, "the block before byte " + std::to_string(offset_) +
                                       " is not one that belongs here");
-  if (seal_.head != before || seal_.blocks != blocks_ - 1)
+  if (seal_.head != HexOf(header_.previous) || seal_.blocks != blocks_ - 1)
     return Stop(LogEnd::kAltered, "the seal is that of another log");
   char one;
   auto more = ReadAt(fd_.get(), &one, 1, offset_);
   if (!more || *more != 0)
     return Stop(LogEnd::kAltered, "something follows the seal, at byte " + std::to_string(offset_));
   return Stop(LogEnd::kSealed, "");
+}
+
+// Whether the block at hand is one to read: all but event blocks that `wanted` does not want. What
+// is wrong with it, if anything, ReadBlock finds.
+bool LogReader::PassOver(const std::function<bool(const BlockHeader&)>& wanted, bool* passed) {
+  *passed = false;
+  if (end_ != LogEnd::kOpen) return false;
+  std::string bytes(4096, '\0');
+  auto got = ReadAt(fd_.get(), bytes.data(), bytes.size(), offset_);
+  if (!got) return false;
+  const size_t length = BlockHeaderBytes(std::string_view(bytes).substr(0, *got));
+  if (length > bytes.size() && length <= (1u << 20)) {
+    bytes.resize(length);
+    got = ReadAt(fd_.get(), bytes.data(), bytes.size(), offset_);
+  }
+  auto header = got ? ReadBlockHeader(std::string_view(bytes).substr(0, *got)) : BlockHeader();
+  if (!header || header->kind != BlockKind::kEvents || header->index != blocks_) return true;
+  const uint64_t end = offset_ + header->header_bytes + header->payload_bytes;
+  struct stat info {};
+  if ((last_known_ && header->previous != last_) || ::fstat(fd_.get(), &info) != 0 ||
+      end > static_cast<uint64_t>(info.st_size) || wanted(*header))
+    return true;
+  *passed = true;
+  offset_ = end;
+  ++blocks_;
+  last_known_ = false;
+  return true;
+}
+
+Result<bool> LogReader::NextBlockIf(const std::function<bool(const BlockHeader&)>& wanted) {
+  for (bool passed = true; passed;)
+    if (!PassOver(wanted, &passed)) break;
+  return NextBlock();
 }
 
 Result<bool> LogReader::NextEvent(AuditEvent& event) {

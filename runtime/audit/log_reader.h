@@ -1,6 +1,7 @@
 // Reads a log block by block, and checks the chain on the way.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -52,6 +53,12 @@ class LogReader {
   void Resume() {
     if (end_ == LogEnd::kUnsealed || end_ == LogEnd::kTruncated) end_ = LogEnd::kOpen;
   }
+
+  /// The next event block whose header `wanted` accepts (it sees the header's times, counts,
+  /// syscall numbers and filter, see block_filter.h). Of the others only the header is read, so
+  /// this is for queries: bytes that were passed over were not checked, neither against the chain
+  /// nor against the seal. The blocks that are returned were, against the next block's header.
+  Result<bool> NextBlockIf(const std::function<bool(const BlockHeader&)>& wanted);
   const BlockHeader& header() const { return header_; }
   std::string_view payload() const { return std::string_view(block_).substr(header_.header_bytes); }
   /// The decoder of the block, opened on first use.
@@ -68,6 +75,7 @@ class LogReader {
 
  private:
   bool ReadBlock();
+  bool PassOver(const std::function<bool(const BlockHeader&)>& wanted, bool* passed);
   bool Stop(LogEnd end, std::string why);
   bool ReadStart();
   bool ReadSeal();
@@ -80,6 +88,7 @@ class LogReader {
   BlockHeader header_;
   std::string block_;
   Hash last_{};
+  bool last_known_ = true;  ///< false after a block that was passed over
   uint64_t blocks_ = 0;
   uint64_t offset_ = 0;
   LogEnd end_ = LogEnd::kOpen;

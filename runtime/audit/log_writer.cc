@@ -3,11 +3,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <optional>
 
 #include "audit/audit_log.h"
 #include "audit/block.h"
 #include "audit/block_encoder.h"
+#include "audit/exec_digests.h"
 #include "audit/host_key.h"
 #include "audit/log_reader.h"
 #include "audit/recorder.h"
@@ -22,19 +24,25 @@ namespace {
 constexpr size_t kMaxRows = 32768;
 constexpr size_t kMaxRawBytes = 8u << 20;
 constexpr int64_t kMaxAgeNs = 1'000'000'000;
+// Room behind the last block, so that a full disk still takes the reason, the end and the seal; and
+// how much is allocated at a time.
+constexpr uint64_t kReserve = 64u << 10;
+constexpr uint64_t kAllocate = 1u << 20;
 
 class LogWriter final : public AuditLog {
  public:
-  LogWriter(std::string state_dir, std::string job_id, std::string path, UniqueFd fd)
+  LogWriter(std::string state_dir, std::string job_id, std::string path, UniqueFd dir, UniqueFd fd)
       : state_dir_(std::move(state_dir)),
         job_id_(std::move(job_id)),
         path_(std::move(path)),
+        dir_(std::move(dir)),
         fd_(std::move(fd)),
         recorder_(encoder_) {}
 
   Result<void> Start();
   /// Goes on after what `reader` has read.
   void ContinueAfter(const LogReader& reader);
+  void SetLimit(uint64_t bytes) override { limit_ = bytes; }
   Result<void> Append(const std::string& kind, const Json& members) override;
   Result<void> AppendEvents(const void* events, size_t bytes) override;
   Result<void> Sync() override;
@@ -45,6 +53,10 @@ class LogWriter final : public AuditLog {
   Result<void> OpenKey();
   Result<void> FlushIfDue();
   Result<void> Flush();
+  Result<void> CheckLimit();
+  Result<void> Reserve(uint64_t bytes);
+  void TakeDigests(bool wait);
+  void GiveUp(const BlockHeader& dropped, const Error& error);
   Result<void> WriteBlock(BlockHeader header,
                           const std::vector<std::pair<uint8_t, std::string_view>>& columns);
   Result<void> WriteText(BlockKind kind, const std::string& text);
@@ -52,22 +64,29 @@ class LogWriter final : public AuditLog {
   const std::string state_dir_;
   const std::string job_id_;
   const std::string path_;
+  UniqueFd dir_;
   UniqueFd fd_;
   BlockWriter writer_;
   BlockEncoder encoder_;
   Recorder recorder_;
+  ExecDigests digests_;
   std::optional<HostKey> key_;
   Hash last_{};
   uint64_t blocks_ = 0;
   uint64_t bytes_ = 0;
   int64_t clock_shift_ = 0;  ///< from CLOCK_MONOTONIC now to that of the log's first block
   int64_t oldest_ns_ = 0;    ///< when the block that is being filled got its first row; 0: empty
+  uint64_t allocated_ = 0;
+  uint64_t limit_ = 0;
+  bool limit_said_ = false;
+  bool gave_up_ = false;  ///< a write failed: no more events
+  EventCounts dropped_;
 };
 
 Result<void> LogWriter::Start() {
   struct utsname kernel {};
   (void)::uname(&kernel);
-  Json start = {{"format", 1},
+  Json start = {{"format", kLogFormat},
                 {"job", job_id_},
                 {"time_ns", NowNs()},
                 {"monotonic_ns", MonotonicNs()},
@@ -85,17 +104,55 @@ Result<void> LogWriter::WriteBlock(
     BlockHeader header, const std::vector<std::pair<uint8_t, std::string_view>>& columns) {
   header.index = blocks_;
   header.previous = last_;
-  CARREL_ASSIGN(std::string_view block, writer_.Write(header, columns, &last_));
-  if (auto written = WriteAll(fd_.get(), block); !written) {
+  Hash hash;
+  CARREL_ASSIGN(std::string_view block, writer_.Write(header, columns, &hash));
+  auto written = Reserve(block.size());
+  if (written) written = WriteAll(fd_.get(), block);
+  if (!written) {
     Error error = std::move(written).error();
     error.where = path_;
     error.what = "write the audit log";
     error.hint = "The job cannot go on without its log";
+    // Not half a block: what is there is to end with a whole one.
+    (void)!::ftruncate(fd_.get(), static_cast<off_t>(bytes_));
     return error;
   }
+  last_ = hash;
   ++blocks_;
   bytes_ += block.size();
   return {};
+}
+
+// Room for a block and, behind it, what is kept. After a failure that is used up.
+Result<void> LogWriter::Reserve(uint64_t bytes) {
+  const uint64_t end = bytes_ + bytes + kReserve;
+  if (gave_up_ || end <= allocated_) return {};
+  const uint64_t more = end + kAllocate - allocated_;
+  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(allocated_),
+                  static_cast<off_t>(more)) == 0) {
+    allocated_ += more;
+    return {};
+  }
+  if (errno == EOPNOTSUPP || errno == ENOSYS) {
+    allocated_ = UINT64_MAX;
+    return {};
+  }
+  // Not as much as would be good; is there enough?
+  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(bytes_),
+                  static_cast<off_t>(end - bytes_)) != 0)
+    return SysFault(path_, "fallocate");
+  allocated_ = end;
+  return {};
+}
+
+void LogWriter::GiveUp(const BlockHeader& dropped, const Error& error) {
+  dropped_.events += dropped.calls;
+  dropped_.denied += dropped.denied;
+  dropped_.lost += std::max(dropped.rows, 1u);
+  if (std::exchange(gave_up_, true)) return;
+  recorder_.AddRecord(MonotonicNs(),
+                      Json{{"kind", "audit_failed"}, {"error", error.ToString()}}.dump(
+                          -1, ' ', false, Json::error_handler_t::replace));
 }
 
 Result<void> LogWriter::Append(const std::string& kind, const Json& members) {
@@ -110,10 +167,37 @@ Result<void> LogWriter::Append(const std::string& kind, const Json& members) {
 }
 
 Result<void> LogWriter::AppendEvents(const void* events, size_t bytes) {
-  if (bytes == 0) return FlushIfDue();
+  if (bytes == 0) {
+    TakeDigests(false);
+    CARREL_TRY(FlushIfDue());
+    return CheckLimit();
+  }
+  if (gave_up_) {
+    RawHead head{};
+    if (bytes >= sizeof head) std::memcpy(&head, events, sizeof head);
+    const bool call = head.type == kRawCall;
+    dropped_.events += call;
+    dropped_.denied += call && (head.flags & kCallDenied) != 0;
+    ++dropped_.lost;
+    return {};
+  }
   CARREL_TRY(recorder_.Add(static_cast<const char*>(events), bytes));
+  if (recorder_.HasExecuted())
+    for (ExecutedFile& file : recorder_.TakeExecuted()) digests_.Add(std::move(file));
   if (encoder_.rows() >= kMaxRows || encoder_.raw_bytes() >= kMaxRawBytes) return Flush();
   return {};
+}
+
+void LogWriter::TakeDigests(bool wait) {
+  for (const ExecDigest& digest : digests_.Take(wait)) recorder_.AddDigest(MonotonicNs(), digest);
+}
+
+Result<void> LogWriter::CheckLimit() {
+  if (limit_ == 0 || bytes_ <= limit_ || limit_said_) return {};
+  limit_said_ = true;
+  CARREL_TRY(Append("audit_limit", {{"limit_bytes", limit_}, {"bytes", bytes_}}));
+  return Fault("audit", "the audit log has more than " + std::to_string(limit_) + " bytes",
+               "The action was killed: it makes more calls than its limit audit_bytes allows");
 }
 
 Result<void> LogWriter::FlushIfDue() {
@@ -126,10 +210,12 @@ Result<void> LogWriter::FlushIfDue() {
 
 Result<void> LogWriter::Flush() {
   if (encoder_.rows() == 0) return {};
-  CARREL_TRY(WriteBlock(encoder_.Header(), encoder_.Columns()));
+  const BlockHeader header = encoder_.Header();
+  auto written = WriteBlock(header, encoder_.Columns());
   encoder_.Reset();
   oldest_ns_ = 0;
-  return {};
+  if (!written) GiveUp(header, written.error());
+  return written;
 }
 
 Result<void> LogWriter::Sync() {
@@ -154,8 +240,14 @@ Result<void> LogWriter::OpenKey() {
   return {};
 }
 
-Result<AuditSeal> LogWriter::Finish(const EventCounts& counts) {
-  CARREL_TRY(Flush());
+Result<AuditSeal> LogWriter::Finish(const EventCounts& all) {
+  TakeDigests(true);
+  // Once more when it fails: without the events, into what was kept.
+  if (!Flush()) CARREL_TRY(Flush());
+  EventCounts counts = all;
+  counts.events -= dropped_.events;
+  counts.denied -= dropped_.denied;
+  counts.lost += dropped_.lost;
   const Hash head = last_;
   Json seal = {{"job", job_id_},          {"head", HexOf(head)},     {"blocks", blocks_},
                {"events", counts.events}, {"denied", counts.denied}, {"lost", counts.lost},
@@ -164,7 +256,10 @@ Result<AuditSeal> LogWriter::Finish(const EventCounts& counts) {
   CARREL_TRY(OpenKey());
   CARREL_ASSIGN(Signature signature, key_->Sign(text));
   CARREL_TRY(WriteText(BlockKind::kSeal, SealText(text, signature.key_id, signature.hex)));
-  if (::fsync(fd_.get()) != 0) return SysFault(path_, "fsync the audit log");
+  if (::ftruncate(fd_.get(), static_cast<off_t>(bytes_)) != 0)  // gives back what was allocated
+    return SysFault(path_, "ftruncate the audit log");
+  if (::fsync(fd_.get()) != 0 || ::fsync(dir_.get()) != 0)
+    return SysFault(path_, "fsync the audit log");
   fd_.reset();
   return AuditSeal{HexOf(head), path_, counts, bytes_};
 }
@@ -187,7 +282,7 @@ Result<std::unique_ptr<AuditLog>> AuditLog::Create(const std::string& state_dir,
     error.what = "make the audit log";
     return error;
   }
-  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(*fd));
+  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(dir), std::move(*fd));
   CARREL_TRY(log->Start());
   return std::unique_ptr<AuditLog>(std::move(log));
 }
@@ -210,10 +305,11 @@ Result<ResumedLog> AuditLog::Resume(const std::string& state_dir, const std::str
   }
   if (reader.end() == LogEnd::kAltered || reader.job() != job_id)
     return Refused(path, "the audit log was altered: " + reader.why());
+  CARREL_ASSIGN(UniqueFd dir, OpenPath(state_dir + "/audit", O_RDONLY | O_DIRECTORY));
   CARREL_ASSIGN(UniqueFd fd, OpenPath(path, O_WRONLY | O_APPEND | O_NOFOLLOW));
   if (::ftruncate(fd.get(), static_cast<off_t>(reader.offset())) != 0)
     return SysFault(path, "ftruncate");
-  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(fd));
+  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(dir), std::move(fd));
   log->ContinueAfter(reader);
   if (reader.end() == LogEnd::kTruncated)
     CARREL_TRY(log->Append("interrupted", {{"cut_off", reader.why()}}));

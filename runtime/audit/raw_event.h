@@ -23,6 +23,8 @@ enum RawCallFlags {
   kCallNoReturn = 2,  ///< the task ended inside the call
   kCallCompat = 4,    ///< entered through the 32-bit interface: another table of numbers
   kCallNoEntry = 8,   ///< recording began inside this call
+  /// Only the entry was seen (seccomp notification): no result, and no time of its end.
+  kCallEntryOnly = 16,
 };
 
 /// RawHead.flags of data and file records.
@@ -32,6 +34,7 @@ enum RawDataFlags {
   kDataFault = 4,      ///< could not be read at all
   kDataExec = 8,       ///< belongs to the next RawExec of the task, not to its next RawCall
   kDataOutside = 16,   ///< the path's start is not the task's root
+  kDataChanged = 32,   ///< a digest: the file was changed before it could be taken
 };
 
 /// RawData.kind
@@ -40,6 +43,8 @@ enum RawDataKind {
   kDataSockaddr = 2,  ///< a socket address, as given
   kDataFilename = 3,  ///< exec: the name the kernel was asked for
   kDataArgv = 4,      ///< exec: arguments, each with its NUL
+  kDataBytes = 5,     ///< a structure, as given (see call_specs.h)
+  kDataDigest = 6,    ///< SHA-256 of an executed file: 32 bytes, or none
 };
 
 /// RawTask.flags
@@ -47,6 +52,17 @@ enum RawTaskFlags {
   kTaskThread = 1,    ///< shares its parent's process
   kTaskSharesVm = 2,  ///< shares its parent's memory (vfork, threads)
   kTaskFound = 4,     ///< not seen being made: it was there when recording began
+};
+
+/// RawExit.flags
+enum RawExitFlags {
+  kExitOom = 1,  ///< the kernel chose its process when memory had run out
+};
+
+/// RawStop.flags
+enum RawStopFlags {
+  kStopFrozen = 1,  ///< by the reader, with the cgroup's freezer: all processes; tid and tgid are 0
+  kStopKilled = 2,  ///< killed instead: the ring was all but full, so the hold did not hold
 };
 
 struct RawHead {
@@ -80,8 +96,12 @@ struct RawData {
 struct RawFile {
   struct RawHead head;  ///< value: bytes of parts
   __u64 inode;
-  __u32 device;  ///< kernel's dev_t: major << 20 | minor
-  __u32 mode;    ///< type and permissions
+  __u32 device;   ///< kernel's dev_t: major << 20 | minor
+  __u32 mode;     ///< type and permissions
+  __s64 ctime_s;  ///< last change of the inode
+  __u64 size;     ///< bytes of content
+  __u32 ctime_ns;
+  __u32 pad;
   /// Components from the file upwards, each with its NUL.
   char parts[CARREL_MAX_DATA];
 };
@@ -135,13 +155,13 @@ struct SlotState {
   __u32 armed;       ///< set by the first exec
   __u64 cgroup;      ///< of the job, for whoever cleans up after a dead reader
   __u32 last_epoch;  ///< the highest that was given out
-  __u32 pad;
+  __u32 kill_at;
   __u64 pad0[4];
   // Written by the programs.
   __u64 lost;
   __u64 stops;
-  __u32 woken;  ///< set when the reader was woken, cleared by the reader
-  __u32 pad1;
+  __u32 woken;   ///< set when the reader was woken, cleared by the reader
+  __u32 killed;  ///< processes that were killed because the ring was all but full
   __u64 pad2[5];
 };
 

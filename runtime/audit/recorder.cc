@@ -118,6 +118,12 @@ Result<void> Recorder::AddFile(const char* bytes, size_t size) {
   std::memcpy(&pending.file.device, bytes + offsetof(RawFile, device), sizeof pending.file.device);
   std::memcpy(&pending.file.mode, bytes + offsetof(RawFile, mode), sizeof pending.file.mode);
   pending.file.flags = head.flags;
+  if ((head.flags & kDataExec) != 0) {
+    ExecutedFile& executed = pending.executed;
+    std::memcpy(&executed.ctime_s, bytes + offsetof(RawFile, ctime_s), sizeof executed.ctime_s);
+    std::memcpy(&executed.ctime_ns, bytes + offsetof(RawFile, ctime_ns), sizeof executed.ctime_ns);
+    std::memcpy(&executed.size, bytes + offsetof(RawFile, size), sizeof executed.size);
+  }
   const std::string path = JoinParts({bytes + kAt, head.value});
   pending.file_offset = pending.text.size();
   pending.file_length = path.size();
@@ -167,12 +173,21 @@ Result<void> Recorder::AddLifecycle(const RawHead& head, const char* bytes, size
       event.argc = raw.argc;
       event.envc = raw.envc;
       Take(task->pending[1], event);
+      if (event.has_file) {
+        ExecutedFile& executed = executed_.emplace_back(task->pending[1].executed);
+        executed.tid = head.tid;
+        executed.path = event.file.path;
+        executed.inode = event.file.inode;
+        executed.device = event.file.device;
+        executed.mode = event.file.mode;
+      }
       break;
     }
     case kRawExit: {
       CARREL_ASSIGN(RawExit raw, Decode<RawExit>(bytes, size));
       task = &Find(head.tid);
       event.kind = EventKind::kExit;
+      event.flags = head.flags;
       event.time_ns = static_cast<int64_t>(raw.time_ns);
       event.code = head.value;
       event.group_code = raw.group_code;
@@ -191,6 +206,7 @@ Result<void> Recorder::AddLifecycle(const RawHead& head, const char* bytes, size
       CARREL_ASSIGN(RawStop raw, Decode<RawStop>(bytes, size));
       task = &Find(head.tid);
       event.kind = EventKind::kStop;
+      event.flags = head.flags;
       event.time_ns = static_cast<int64_t>(raw.time_ns);
       event.waiting = head.value;
       break;
@@ -211,6 +227,16 @@ void Recorder::Emit(AuditEvent& event, Task& task) {
   task.info.comm = task.comm;
   event.task = task.info;
   encoder_.Other(event, encoder_.Task(task.info, task.ref));
+}
+
+void Recorder::AddDigest(int64_t time_ns, const ExecDigest& digest) {
+  AuditEvent event;
+  event.kind = EventKind::kDigest;
+  event.time_ns = time_ns;
+  event.data.push_back({0, kDataDigest, digest.flags, digest.digest});
+  event.has_file = true;
+  event.file = {digest.file.path, digest.file.inode, digest.file.device, digest.file.mode, 0};
+  Emit(event, tasks_[0]);  // carrel itself
 }
 
 void Recorder::AddRecord(int64_t time_ns, std::string_view json) {

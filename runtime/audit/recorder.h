@@ -8,6 +8,7 @@
 
 #include "audit/block_encoder.h"
 #include "audit/event.h"
+#include "audit/exec_digests.h"
 #include "base/result.h"
 
 namespace carrel {
@@ -22,6 +23,13 @@ class Recorder {
   /// A lifecycle record: `json` as one object.
   void AddRecord(int64_t time_ns, std::string_view json);
 
+  /// The digest of an executed file.
+  void AddDigest(int64_t time_ns, const ExecDigest& digest);
+
+  bool HasExecuted() const { return !executed_.empty(); }
+  /// The files of the execs since the last call.
+  std::vector<ExecutedFile> TakeExecuted() { return std::exchange(executed_, {}); }
+
  private:
   // Pieces that wait for their call (or exec). Offsets, because the text grows.
   struct Pending {
@@ -32,6 +40,7 @@ class Recorder {
     std::string text;
     std::vector<Piece> pieces;
     FileInfo file;
+    ExecutedFile executed;  ///< of an exec: but for its path
     size_t file_offset = 0, file_length = 0;
     bool has_file = false;
   };
@@ -56,6 +65,7 @@ class Recorder {
   Task* last_ = nullptr;
   uint32_t last_tid_ = 0;
   AuditEvent event_;
+  std::vector<ExecutedFile> executed_;
 };
 
 /// The path of a RawFile's parts (file first, each with its NUL): "/a/b".

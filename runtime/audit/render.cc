@@ -32,7 +32,7 @@ std::string ArgText(const AuditEvent& event, size_t i, bool decoded) {
 
 const char* KindName(EventKind kind) {
   static constexpr const char* kNames[] = {"call", "record", "task", "exec",
-                                           "exit", "comm",   "stop"};
+                                           "exit", "comm",   "stop", "digest"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -193,6 +193,8 @@ std::string EventText(const AuditEvent& event) {
       return "* is its name now";
     case EventKind::kStop:
       return fmt::format("* held, {} bytes waited", event.waiting);
+    case EventKind::kDigest:
+      return "* was executed: <" + Printable(event.file.path) + '>';
   }
   return "";
 }

@@ -112,7 +112,10 @@ void AddCall(const AuditEvent& event, ObjectWriter& object) {
   const auto& a = event.args;
   object.Raw("args", fmt::format("[{},{},{},{},{},{}]", a[0], a[1], a[2], a[3], a[4], a[5]));
   AddDecoded(event, object);
-  if ((event.flags & kCallNoReturn) != 0) {
+  if ((event.flags & kCallEntryOnly) != 0) {
+    object.Raw("ret", "null");
+    object.Bool("entry_only", true);
+  } else if ((event.flags & kCallNoReturn) != 0) {
     object.Raw("ret", "null");
     object.Bool("returned", false);
   } else {
@@ -120,6 +123,21 @@ void AddCall(const AuditEvent& event, ObjectWriter& object) {
   }
   if (const std::string error = ErrorOf(event); !error.empty()) object.Text("error", error);
   object.Bool("denied", (event.flags & kCallDenied) != 0);
+}
+
+void AddDigest(const AuditEvent& event, ObjectWriter& object) {
+  for (const Datum& datum : event.data) {
+    Hash digest;
+    if (datum.bytes.size() == digest.size()) {
+      std::copy(datum.bytes.begin(), datum.bytes.end(), digest.begin());
+      object.Text("sha256", HexOf(digest));
+    } else {
+      const bool changed = (datum.flags & kDataChanged) != 0;
+      object.Text("no_digest", changed                               ? "changed"
+                               : (datum.flags & kDataTruncated) != 0 ? "too large"
+                                                                     : "gone");
+    }
+  }
 }
 
 void AddDetails(const AuditEvent& event, ObjectWriter& object) {
@@ -138,9 +156,14 @@ void AddDetails(const AuditEvent& event, ObjectWriter& object) {
     case EventKind::kExit:
       object.Text("status", ExitText(event.last ? event.group_code : event.code));
       object.Bool("last", event.last);
+      if ((event.flags & kExitOom) != 0) object.Bool("oom", true);
       break;
     case EventKind::kStop:
       object.Number("waiting_bytes", event.waiting);
+      object.Bool("frozen", (event.flags & kStopFrozen) != 0);
+      break;
+    case EventKind::kDigest:
+      AddDigest(event, object);
       break;
     case EventKind::kComm:
     case EventKind::kRecord:

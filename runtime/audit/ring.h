@@ -24,6 +24,11 @@ class Ring {
 
   int fd() const { return fd_.get(); }
 
+  /// Bytes that were written and not yet given back.
+  uint64_t Waiting() const {
+    return producer_->load(std::memory_order_acquire) - consumer_->load(std::memory_order_relaxed);
+  }
+
   /// Forgets what is there: left-overs of the job before.
   void Clear();
 

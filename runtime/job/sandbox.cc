@@ -165,7 +165,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   CARREL_ASSIGN(auto launch, Launch::Begin(plan, *lowered, cgroup, std::move(action)));
   // The child makes its mounts now, and goes no further without Complete: what follows costs no
   // time of its own, and is there before the action.
-  CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id()));
+  CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id(), cgroup.v2_fd()));
   request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
   CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, SeccompProfile(plan)));
   lowered->SetFilter(filter);

@@ -22,7 +22,7 @@ inline std::string RawCallOf(uint32_t tid, uint32_t nr, uint64_t enter, int64_t 
   RawCall call{};
   call.head = Head(kRawCall, flags, tid, nr, sizeof call);
   call.enter_ns = enter;
-  call.exit_ns = enter + 640;
+  call.exit_ns = enter + 768;
   call.result = result;
   size_t i = 0;
   for (uint64_t arg : args) call.args[i++] = arg;

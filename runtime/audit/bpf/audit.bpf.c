@@ -19,6 +19,7 @@
 char kLicense[] SEC("license") = "Dual MIT/GPL";
 
 #define TS_COMPAT 0x0002
+#define SIGKILL 9
 #define SIGCONT 18
 #define SIGSTOP 19
 #define MAX_NR 512
@@ -37,19 +38,26 @@ struct TaskState {
   __u64 enter_ns;
   __u32 nr;
   __u8 call_flags;
-  __u8 late;  ///< string arguments that could not be read at entry
+  __u8 late;  ///< string arguments that could not be read at entry; kLateRest
   __u16 pad;
   __u64 args[6];
+};
+
+enum LateBits {
+  kLateRest = 0x40,  ///< in TaskState.late: address and structure too
 };
 
 struct CallSpec {
   __u8 strings;
   __u8 address;
   __u8 opens;
+  __u8 bytes;
+  __u8 size;
 };
 
-#define SPEC(name, strings_, address_, opens_) \
-  [__NR_##name] = {.strings = strings_, .address = address_, .opens = opens_},
+#define SPEC(name, strings_, address_, opens_, bytes_, size_) \
+  [__NR_##name] = {                                           \
+      .strings = strings_, .address = address_, .opens = opens_, .bytes = bytes_, .size = size_},
 const volatile struct CallSpec specs[MAX_NR] = {CARREL_CALL_SPECS(SPEC)};
 
 struct {
@@ -117,7 +125,12 @@ static __always_inline struct SlotState *slot_of(__u32 index, __u32 epoch) {
   return slot && slot->epoch == epoch && epoch ? slot : 0;
 }
 
-static __always_inline void lose(struct SlotState *slot) { __sync_fetch_and_add(&slot->lost, 1); }
+/// An event that has no place in the ring. Nothing may go on after it: the process of the task that
+/// made it is killed here and now, the others at their next call, all of them by the supervisor.
+static __always_inline void lose(struct SlotState *slot) {
+  __sync_fetch_and_add(&slot->lost, 1);
+  bpf_send_signal(SIGKILL);
+}
 
 static __always_inline void fill_head(struct RawHead *head, const struct TaskState *t, __u8 type,
                                       __u8 flags, __u16 size, __u32 value) {
@@ -145,8 +158,16 @@ static __always_inline void put(void *ring, struct SlotState *slot, void *record
 /// Holds the task's process when the ring is filling faster than it is read. The entry in `stopped`
 /// is there before the signal (else a full map could leave a process held for ever) and again after
 /// it (else a reader that came between would have let go too early).
+///
+/// A process that others wake again (SIGCONT) is held again at its next call. Where that is not
+/// enough, because they do so all the time, it is killed before the ring has no room.
 static __noinline int hold(struct TaskState *t, void *ring, struct SlotState *slot, __u64 waits) {
   __u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  if (waits >= slot->kill_at || slot->lost) {
+    if (bpf_send_signal(SIGKILL)) return 0;
+    __sync_fetch_and_add(&slot->killed, 1);
+    return 0;
+  }
   struct JobEntry entry = {.slot = t->slot, .epoch = t->epoch};
   if (bpf_map_update_elem(&stopped, &tgid, &entry, BPF_ANY)) return 0;
   if (bpf_send_signal(SIGSTOP)) return 0;
@@ -207,27 +228,82 @@ static __noinline int put_string(struct TaskState *t, void *ring, struct SlotSta
   return 1;
 }
 
-static __noinline int put_address(struct TaskState *t, void *ring, struct SlotState *slot,
-                                  __u32 arg) {
+struct Piece {
+  __u64 address;
+  __u64 length;
+  __u8 arg;
+  __u8 kind;
+  __u8 late;
+};
+
+/// Bytes that an argument points to. False when they could not be read now and `late` is not set.
+static __noinline int put_bytes(struct TaskState *t, void *ring, struct SlotState *slot,
+                                struct Piece *piece) {
   union Scratch *s = get_scratch();
-  if (!s || arg > 4) return 1;
-  __u64 address = t->args[arg], length = t->args[arg + 1];
-  __u8 flags = 0;
-  if (!address || !length) return 1;
+  if (!s || !piece) return 1;
+  __u64 length = piece->length;
+  __u8 flags = piece->late ? kDataLate : 0;
+  if (!piece->address || !length) return 1;
   if (length > 128) {
     length = 128;
     flags |= kDataTruncated;
   }
-  if (bpf_probe_read_user(s->data.bytes, length & 0xff, (void *)address)) {
+  if (bpf_probe_read_user(s->data.bytes, length & 0xff, (void *)piece->address)) {
+    if (!piece->late) return 0;
     flags |= kDataFault;
     length = 0;
   }
   __u64 size = __builtin_offsetof(struct RawData, bytes) + (length & 0xff);
   fill_head(&s->data.head, t, kRawData, flags, size, length);
-  s->data.arg = arg;
-  s->data.kind = kDataSockaddr;
+  s->data.arg = piece->arg;
+  s->data.kind = piece->kind;
   put(ring, slot, s, size);
   return 1;
+}
+
+/// Where the address of a call is: in an argument, or in the message that it points to.
+static __always_inline bool find_address(struct TaskState *t, __u8 address, struct Piece *piece) {
+  __u32 arg = (address & 7) - 1;
+  if (arg > 4) return false;
+  piece->arg = arg;
+  piece->kind = kDataSockaddr;
+  piece->address = t->args[arg];
+  piece->length = (__u32)t->args[arg + 1];
+  if (address & kAddressInMessage) {
+    struct {
+      __u64 name;
+      __u32 length;
+    } message = {};
+    if (bpf_probe_read_user(&message, 12, (void *)piece->address)) return false;
+    piece->address = message.name;
+    piece->length = message.length;
+  } else if (address & kAddressAtExit) {
+    __u32 length = 0;
+    if (bpf_probe_read_user(&length, sizeof length, (void *)t->args[arg + 1])) return false;
+    piece->length = length;
+  }
+  return true;
+}
+
+/// The socket address and the structure of a call. What cannot be read now is left for the exit.
+static __noinline int put_rest(struct TaskState *t, void *ring, struct SlotState *slot,
+                               __u32 late) {
+  __u32 nr = t->nr;
+  if (nr >= MAX_NR) return 0;
+  const volatile struct CallSpec *spec = &specs[nr];
+  struct Piece piece = {.late = late};
+  __u8 address = spec->address;
+  if (address && (late || !(address & kAddressAtExit)))
+    if (!find_address(t, address, &piece) || !put_bytes(t, ring, slot, &piece))
+      t->late |= kLateRest;
+  __u32 arg = spec->bytes - 1;
+  if (arg > 4) return 0;
+  piece.arg = arg;
+  piece.kind = kDataBytes;
+  piece.address = t->args[arg];
+  piece.length = spec->size ? spec->size : (__u32)t->args[arg + 1];
+  if (!put_bytes(t, ring, slot, &piece)) t->late |= kLateRest;
+  return 0;
 }
 
 static __noinline int put_strings(struct TaskState *t, void *ring, struct SlotState *slot,
@@ -277,6 +353,23 @@ static long walk_up(__u32 index, struct Walk *walk) {
   return 0;
 }
 
+/// When the inode was changed last. Its members have had three names.
+static __always_inline void fill_change(struct RawFile *out, struct inode *inode) {
+  struct inode___seconds *seconds = (void *)inode;
+  struct inode___wrapped *wrapped = (void *)inode;
+  if (bpf_core_field_exists(seconds->i_ctime_sec)) {
+    out->ctime_s = BPF_CORE_READ(seconds, i_ctime_sec);
+    out->ctime_ns = BPF_CORE_READ(seconds, i_ctime_nsec) & ~(1u << 31);  // a mark of its own
+  } else if (bpf_core_field_exists(wrapped->__i_ctime)) {
+    out->ctime_s = BPF_CORE_READ(wrapped, __i_ctime.tv_sec);
+    out->ctime_ns = BPF_CORE_READ(wrapped, __i_ctime.tv_nsec) & ~(1u << 31);
+  } else {
+    out->ctime_s = BPF_CORE_READ(inode, i_ctime.tv_sec);
+    out->ctime_ns = BPF_CORE_READ(inode, i_ctime.tv_nsec);
+  }
+  out->size = BPF_CORE_READ(inode, i_size);
+}
+
 /// The file as the kernel has it: its inode and its path, read from the dentries.
 static __noinline int put_file(struct TaskState *t, void *ring, struct SlotState *slot,
                                struct file *file, __u32 flags) {
@@ -293,6 +386,8 @@ static __noinline int put_file(struct TaskState *t, void *ring, struct SlotState
   s->file.inode = BPF_CORE_READ(inode, i_ino);
   s->file.device = BPF_CORE_READ(inode, i_sb, s_dev);
   s->file.mode = BPF_CORE_READ(inode, i_mode);
+  s->file.ctime_s = s->file.size = s->file.ctime_ns = s->file.pad = 0;
+  if (flags & kDataExec) fill_change(&s->file, inode);
   bpf_loop(2 * CARREL_MAX_PATH_PARTS, walk_up, &walk, 0);
   if (walk.outcome == 2) flags |= kDataOutside;
   if (walk.outcome == 0) flags |= kDataTruncated;
@@ -369,7 +464,7 @@ static __always_inline void put_call(struct TaskState *t, void *ring, struct Slo
     for (int i = 0; i < 6; ++i) call->args[i] = t->args[i];
     bpf_ringbuf_submit(call, wake);
   }
-  if (may_hold && waits >= slot->stop_at) hold(t, ring, slot, waits);
+  if (may_hold && (waits >= slot->stop_at || slot->lost)) hold(t, ring, slot, waits);
 }
 
 static __always_inline void keep_call(struct TaskState *t, struct pt_regs *regs, __u32 nr,
@@ -417,12 +512,12 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long nr) {
   keep_call(t, regs, nr, 0);
   t->bits = (t->bits & kBeforeExec) | kInCall;
   const volatile struct CallSpec *spec = spec_of(t);
-  if (!spec || !(spec->strings | spec->address)) return 0;
+  if (!spec || !(spec->strings | spec->address | spec->bytes)) return 0;
   struct SlotState *slot = slot_of(t->slot, t->epoch);
   void *ring = bpf_map_lookup_elem(&rings, &t->slot);
   if (!slot || !ring) return 0;
   if (spec->strings) put_strings(t, ring, slot, spec->strings);
-  if (spec->address) put_address(t, ring, slot, spec->address - 1);
+  if (spec->address | spec->bytes) put_rest(t, ring, slot, 0);
   return 0;
 }
 
@@ -431,7 +526,10 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long nr) {
 static __always_inline void keep_unseen(struct TaskState *t, struct pt_regs *regs, bool fresh) {
   keep_call(t, regs, regs->orig_ax, fresh ? kCallNoEntry : kCallDenied);
   const volatile struct CallSpec *spec = spec_of(t);
-  if (spec && spec->strings) t->late = spec->strings;
+  if (!spec) return;
+  t->late = spec->strings;
+  // Not what only the kernel would have written.
+  if (spec->bytes || (spec->address && !(spec->address & kAddressAtExit))) t->late |= kLateRest;
 }
 
 SEC("tp_btf/sys_exit")
@@ -467,6 +565,9 @@ int BPF_PROG(on_exit, struct pt_regs *regs, long result) {
   const volatile struct CallSpec *spec = spec_of(t);
   if (spec) {
     if (t->late && !(is_exec(t->nr) && result == 0)) put_strings(t, ring, slot, t->late | 0x80);
+    if ((t->late & kLateRest) ||
+        ((spec->address & kAddressAtExit) && result >= 0 && !(t->call_flags & kCallDenied)))
+      put_rest(t, ring, slot, 1);
     if (spec->opens && result >= 0 && !(t->call_flags & kCallDenied))
       put_opened(t, ring, slot, result);
   }
@@ -574,10 +675,12 @@ int BPF_PROG(on_task_end, struct task_struct *task) {
     t->bits &= ~kInCall;
     t->call_flags |= kCallNoReturn;
     if (t->late) put_strings(t, ring, slot, t->late | 0x80);
+    if (t->late & kLateRest) put_rest(t, ring, slot, 1);
     put_call(t, ring, slot, 0, false);
   }
   struct RawExit record = {.time_ns = bpf_ktime_get_ns()};
-  fill_head(&record.head, t, kRawExit, 0, sizeof record, BPF_CORE_READ(task, exit_code));
+  __u8 flags = BPF_CORE_READ(task, signal, oom_mm) ? kExitOom : 0;
+  fill_head(&record.head, t, kRawExit, flags, sizeof record, BPF_CORE_READ(task, exit_code));
   record.group_code = BPF_CORE_READ(task, signal, group_exit_code);
   record.last = BPF_CORE_READ(task, signal, live.counter) == 0;
   put(ring, slot, &record, sizeof record);

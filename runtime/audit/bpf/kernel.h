@@ -15,10 +15,26 @@ struct super_block {
   __u32 s_dev;
 };
 
+struct timespec64 {
+  __s64 tv_sec;
+  long tv_nsec;
+};
+
 struct inode {
   unsigned short i_mode;
   struct super_block *i_sb;
   unsigned long i_ino;
+  __s64 i_size;
+  struct timespec64 i_ctime;  ///< before Linux 6.6
+};
+
+/// Linux 6.6 to 6.10, and after.
+struct inode___wrapped {
+  struct timespec64 __i_ctime;
+};
+struct inode___seconds {
+  __s64 i_ctime_sec;
+  __u32 i_ctime_nsec;
 };
 
 struct qstr {
@@ -100,6 +116,7 @@ typedef struct {
 struct signal_struct {
   atomic_t live;
   int group_exit_code;
+  struct mm_struct *oom_mm;
 };
 
 struct task_struct {

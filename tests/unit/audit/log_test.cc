@@ -9,7 +9,10 @@
 #include <random>
 
 #include "audit/audit_log.h"
+#include "audit/block_encoder.h"
+#include "audit/block_filter.h"
 #include "audit/query.h"
+#include "audit/recorder.h"
 #include "audit/syscall_names.h"
 #include "audit/verify.h"
 #include "base/fs.h"
@@ -87,7 +90,7 @@ TEST_F(AuditLogTest, WhatWasWrittenComesBack) {
   auto done = ForEachEvent(*log, {}, [&](const AuditEvent& event) {
     if (event.kind == EventKind::kCall && event.nr == kGetppid) {
       EXPECT_EQ(event.time_ns, static_cast<int64_t>(70400 + 1280 * getppid));
-      EXPECT_EQ(event.duration_ns, 640u);
+      EXPECT_EQ(event.duration_ns, 768u);
       EXPECT_EQ(event.task.tid, 101u);
       EXPECT_EQ(event.args[0], getppid);
       EXPECT_EQ(event.args[1], 7u);
@@ -125,7 +128,8 @@ TEST_F(AuditLogTest, WhatWasWrittenComesBack) {
   EXPECT_EQ(getppid, 1000u);
   EXPECT_EQ(last_arg, 0777u);
   using enum EventKind;
-  EXPECT_EQ(kinds, (std::vector<EventKind>{kRecord, kTask, kExec, kCall, kTask, kCall, kExit}));
+  EXPECT_EQ(kinds,
+            (std::vector<EventKind>{kRecord, kTask, kExec, kCall, kTask, kCall, kExit, kDigest}));
   EXPECT_EQ(log->end(), LogEnd::kSealed);
 }
 
@@ -168,6 +172,100 @@ TEST_F(AuditLogTest, EveryCutIsFoundAndWhatIsBeforeItIsRead) {
   EXPECT_EQ(calls, 1002u);
   EXPECT_EQ(log->end(), LogEnd::kTruncated);
   EXPECT_EQ(Verify("a").finding, LogFinding::kTruncated);
+}
+
+// Each of the calls of a finished block is read, wherever the writer was cut off.
+TEST_F(AuditLogTest, ACutAtAnyByteKeepsTheBlocksBefore) {
+  constexpr uint64_t kBlocks = 4, kCalls = 10;
+  Write("a");  // for its first block
+  auto first = LogReader::Open(PathOf("a"));
+  std::string good = ReadFile(PathOf("a"))->substr(0, first->offset());
+  std::vector<size_t> ends = {good.size()};
+  BlockWriter writer;
+  BlockEncoder encoder;
+  Recorder recorder(encoder);
+  Hash last = HashBytes(good);
+  for (uint64_t block = 0; block < kBlocks; ++block) {
+    for (uint64_t i = 0; i < kCalls; ++i) {
+      const std::string call = RawCallOf(1, kGetppid, 64000 + 2560 * i, 1, {i * i * block});
+      ASSERT_TRUE(recorder.Add(call.data(), call.size()).has_value());
+    }
+    BlockHeader header = encoder.Header();
+    header.index = block + 1;
+    header.previous = last;
+    good += *writer.Write(header, encoder.Columns(), &last);
+    ends.push_back(good.size());
+    encoder.Reset();
+  }
+  for (size_t cut = 0; cut <= good.size(); ++cut) {
+    Replace("a", good.substr(0, cut));
+    const auto whole = std::upper_bound(ends.begin(), ends.end(), cut) - ends.begin() - 1;
+    auto reader = LogReader::Open(PathOf("a"));
+    ASSERT_TRUE(reader.has_value());
+    uint64_t calls = 0;
+    ASSERT_TRUE(ForEachEvent(*reader, {}, [&](const AuditEvent& event) {
+                  calls += event.kind == EventKind::kCall;
+                }).has_value());
+    ASSERT_EQ(calls, whole > 0 ? static_cast<uint64_t>(whole) * kCalls : 0) << "cut at " << cut;
+    const bool at_end = std::find(ends.begin(), ends.end(), cut) != ends.end() || cut == 0;
+    ASSERT_EQ(reader->end(), at_end ? LogEnd::kUnsealed : LogEnd::kTruncated) << "cut at " << cut;
+  }
+}
+
+TEST_F(AuditLogTest, ABlockSaysWhatItMayHold) {
+  Write("a");
+  auto log = LogReader::Open(PathOf("a"));
+  ASSERT_TRUE(*log->NextBlock());
+  const std::string& filter = log->header().filter;
+  EXPECT_TRUE(FilterMayHavePath(filter, "/workspace/data/in.csv"));
+  EXPECT_TRUE(FilterMayHavePath(filter, "/workspace/da"));
+  EXPECT_TRUE(FilterMayHavePath(filter, "data/in"));
+  EXPECT_TRUE(FilterMayHavePath(filter, "/bin/tool"));
+  EXPECT_TRUE(FilterMayHavePath(filter, "/nowhere"));  // no directory to tell it by
+  EXPECT_TRUE(FilterMayHaveTask(filter, 101));
+  EXPECT_TRUE(FilterMayHaveTask(filter, 2));
+  EXPECT_TRUE(FilterMayHaveComm(filter, "tool"));
+  int wrong = FilterMayHaveAddress(filter);
+  for (uint32_t i = 0; i < 200; ++i) {
+    wrong += FilterMayHavePath(filter, "/elsewhere" + std::to_string(i) + "/x");
+    wrong += FilterMayHaveTask(filter, 5000 + i);
+  }
+  EXPECT_LT(wrong, 40);
+  EXPECT_EQ(log->header().failed, 1u);
+}
+
+TEST_F(AuditLogTest, AQueryReadsTheHeadersOfWhatItPassesOver) {
+  Write("a");
+  std::string bytes = *ReadFile(PathOf("a"));
+  auto open = LogReader::Open(PathOf("a"));
+  ASSERT_TRUE(*open->NextBlock());
+  const size_t in_payload = open->offset() - 10;
+  bytes[in_payload] = static_cast<char>(bytes[in_payload] ^ 1);
+  Replace("a", bytes);
+  auto log = LogReader::Open(PathOf("a"));
+  const auto more = log->NextBlockIf([](const BlockHeader& header) { return header.denied == 99; });
+  ASSERT_TRUE(more.has_value());
+  EXPECT_FALSE(*more);
+  EXPECT_EQ(log->end(), LogEnd::kSealed) << log->why();
+  EXPECT_EQ(Verify("a").finding, LogFinding::kAltered);
+}
+
+TEST_F(AuditLogTest, ALogBeyondItsLimitIsSaidOnceAndStillSealed) {
+  auto log = AuditLog::Create(state_, "a");
+  (*log)->SetLimit(20000);
+  std::mt19937_64 random(1);
+  uint64_t calls = 0;
+  int said = 0;
+  for (int drain = 0; drain < 20; ++drain) {
+    for (int i = 0; i < 5000; ++i, ++calls) {
+      const std::string call = RawCallOf(1, kGetppid, 64000, 0, {random(), random()});
+      ASSERT_TRUE((*log)->AppendEvents(call.data(), call.size()).has_value());
+    }
+    said += !(*log)->AppendEvents(nullptr, 0).has_value();
+  }
+  EXPECT_EQ(said, 1);
+  ASSERT_TRUE((*log)->Finish({calls, 0, 0, 0}).has_value());
+  EXPECT_EQ(Verify("a").finding, LogFinding::kWhole);
 }
 
 TEST_F(AuditLogTest, MissingSwappedAndForeignBlocksAreFound) {
