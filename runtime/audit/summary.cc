@@ -91,6 +91,7 @@ void Summarizer::Add(const AuditEvent& event) {
       ++out_.stops;
       break;
     case EventKind::kComm:
+    case EventKind::kDigest:
       break;
   }
 }
