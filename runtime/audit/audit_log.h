@@ -9,6 +9,7 @@
 #include "audit/event_source.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace carrel {
 
@@ -50,6 +51,12 @@ class AuditLog {
 
   /// Writes what is buffered and fsyncs: another process can then go on with the log.
   virtual Result<void> Sync() { return {}; }
+
+  /// The root directory of the action, for the digests of what it executes.
+  virtual void SetRoot(UniqueFd root) = 0;
+
+  /// No event comes any more: waits for the digests.
+  virtual void Settle() = 0;
 
   /// Does what sealing needs beforehand (OpenSSL's start, most of a millisecond). Call it while
   /// the action starts, when the supervisor would wait; without it Finish takes that time.

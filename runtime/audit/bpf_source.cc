@@ -241,6 +241,7 @@ Result<EventCounts> BpfSource::Finish(AuditLog& log) {
   }
   counts_.lost = Load(slot_->lost);
   counts_.stops += Load(slot_->stops);
+  log.Settle();
   Release();
   return counts_;
 }

@@ -14,11 +14,17 @@ class AuditLog;
 
 /// What a source has seen so far. `lost` > 0 fails the job.
 struct EventCounts {
-  uint64_t events = 0;  ///< syscalls, entry and exit counted as one
-  uint64_t denied = 0;  ///< refused by the seccomp filter
-  uint64_t lost = 0;    ///< known to have happened and not in the log
-  uint64_t stops = 0;   ///< times the action was held so that the reader could catch up
+  uint64_t events = 0;      ///< syscalls, entry and exit counted as one
+  uint64_t denied = 0;      ///< refused by the seccomp filter
+  uint64_t lost = 0;        ///< known to have happened and not in the log
+  uint64_t stops = 0;       ///< times the action was held so that the reader could catch up
+  bool entry_only = false;  ///< calls as they began: no results, no refused calls, no ends of tasks
 };
+
+/// "full", or "entry_only": as logs, records and results say it.
+inline const char* Completeness(const EventCounts& counts) {
+  return counts.entry_only ? "entry_only" : "full";
+}
 
 class EventSource {
  public:
@@ -26,6 +32,9 @@ class EventSource {
 
   /// "bpf", "seccomp-notify" or "replay": goes into the log.
   virtual std::string name() const = 0;
+
+  /// Whether it sees calls only as they begin.
+  virtual bool entry_only() const { return false; }
 
   /// A descriptor that polls readable when Drain has work to do.
   virtual int poll_fd() const = 0;

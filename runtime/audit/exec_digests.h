@@ -47,6 +47,9 @@ class ExecDigests {
   ExecDigests& operator=(const ExecDigests&) = delete;
   ~ExecDigests();
 
+  /// The action's root directory, below which a file is found when its task has gone.
+  void SetRoot(UniqueFd root) { root_ = std::move(root); }
+
   /// Each file once. Waits when many are not yet done.
   void Add(ExecutedFile file);
 
@@ -63,7 +66,7 @@ class ExecDigests {
   UniqueFd Open(const ExecutedFile& file);
   void Loop();
 
-  UniqueFd root_;  ///< the action's root directory, through the first task that executed
+  UniqueFd root_;
   uint64_t bytes_ = 0;
   std::set<Key> seen_;
   std::thread thread_;

@@ -121,7 +121,7 @@ bool LogReader::ReadSeal() {
   seal_.head = Text(*seal, "head");
   seal_.blocks = Number(*seal, "blocks");
   seal_.counts = {Number(*seal, "events"), Number(*seal, "denied"), Number(*seal, "lost"),
-                  Number(*seal, "stops")};
+                  Number(*seal, "stops"), Text(*seal, "completeness") == "entry_only"};
   // No block follows that would hold this one's hash: it must be, byte for byte, the block that its
   // signed content makes.
   BlockHeader expected;

@@ -43,6 +43,8 @@ class LogWriter final : public AuditLog {
   /// Goes on after what `reader` has read.
   void ContinueAfter(const LogReader& reader);
   void SetLimit(uint64_t bytes) override { limit_ = bytes; }
+  void SetRoot(UniqueFd root) override { digests_.SetRoot(std::move(root)); }
+  void Settle() override { TakeDigests(true); }
   Result<void> Append(const std::string& kind, const Json& members) override;
   Result<void> AppendEvents(const void* events, size_t bytes) override;
   Result<void> Sync() override;
@@ -252,6 +254,7 @@ Result<AuditSeal> LogWriter::Finish(const EventCounts& all) {
   Json seal = {{"job", job_id_},          {"head", HexOf(head)},     {"blocks", blocks_},
                {"events", counts.events}, {"denied", counts.denied}, {"lost", counts.lost},
                {"stops", counts.stops},   {"time_ns", NowNs()}};
+  if (counts.entry_only) seal["completeness"] = Completeness(counts);
   const std::string text = seal.dump();
   CARREL_TRY(OpenKey());
   CARREL_ASSIGN(Signature signature, key_->Sign(text));

@@ -26,7 +26,9 @@ struct ExecOptions {
   double cpus = 2;
   uint32_t time = 3600;
   uint32_t processes = 1024;
+  std::string audit_bytes = "16G";
   bool loopback = false;
+  bool allow_entry_only_audit = false;
   bool dry_run = false;
   std::vector<std::string> command;
 };
@@ -62,6 +64,9 @@ void AddOptions(CLI::App& app, ExecOptions& options) {
   app.add_option("--pids", options.processes,
                  "most processes and threads, 2 or more: carrel's init is one of them")
       ->check(CLI::Range(2u, 4'194'304u));
+  app.add_option("--audit-bytes", options.audit_bytes, "most bytes of the audit log");
+  app.add_flag("--allow-entry-only-audit", options.allow_entry_only_audit,
+               "where BPF is refused, run with a log of calls as they begin, without results");
   app.add_flag("--allow-loopback-sockets", options.loopback,
                "INET sockets on the command's own loopback");
   app.add_flag("--dry-run", options.dry_run, "print the plan as JSON and touch nothing");
@@ -170,13 +175,18 @@ Result<int> Exec(const ExecOptions& options) {
   UniqueFd image_hold;
   CARREL_ASSIGN(LaunchRequest request, MakeRequest(options, image_hold));
   // No configuration here: the ids are the default range of the configuration.
-  const SandboxHost host{options.state, "carrel", 1879048192u, 4096};
+  const SandboxHost host{options.state, "carrel", 1879048192u, 4096,
+                         options.allow_entry_only_audit};
+  const auto audit_bytes = ParseSize(options.audit_bytes);
+  if (!audit_bytes || *audit_bytes < (1u << 20))
+    return BadInput("--audit-bytes", "must be at least 1M, as in 512M or 4G");
   if (options.dry_run) return DryRun(host, std::move(request));
   CARREL_ASSIGN(SandboxRun run, AsOption(BeginSandboxRun(host, request.id, /*directory=*/false)));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
   CARREL_ASSIGN(const LaunchPlan plan, AsOption(PlanSandbox(request, run.facts, host.state_dir)));
   CARREL_ASSIGN(auto log, AuditLog::Create(host.state_dir, request.id));
+  log->SetLimit(*audit_bytes);
   CARREL_TRY(log->Append("exec", {{"argv", request.argv},
                                   {"rootfs", request.rootfs},
                                   {"image", options.image},

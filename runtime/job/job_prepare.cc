@@ -51,11 +51,14 @@ Result<void> BeginRun(JobContext& job) {
   // From here on there is something to clean up: a signal cancels, and does not end carrel.
   CARREL_ASSIGN(job.signals, BlockSignals());
   // Programs are pinned in the host's mount namespace, before this process has its own.
-  if (job.decision().allowed) CARREL_TRY(OpenBpfObjects(job.host().state));
+  if (job.decision().allowed)
+    if (auto bpf = OpenBpfObjects(job.host().state); !bpf && !job.host().allow_entry_only_audit)
+      return std::move(bpf).error();
   CARREL_TRY(EnterPrivateMounts());
   CARREL_TRY(SweepStaging(job.host()));
   CARREL_ASSIGN(SandboxRun run, BeginSandboxRun({job.host().state, job.host().cgroup_parent,
-                                                 job.host().uid_start, job.host().uid_count},
+                                                 job.host().uid_start, job.host().uid_count,
+                                                 job.host().allow_entry_only_audit},
                                                 job.job().id));
   job.run.emplace(std::move(run));
   return {};
@@ -66,6 +69,7 @@ Result<void> OpenJobLog(JobContext& job) {
   job.Step(3, "open the audit log");
   CARREL_ASSIGN(job.records.audit_id, FreeAuditId(job.host().state, job.job().id));
   CARREL_ASSIGN(job.log, AuditLog::Create(job.host().state, job.records.audit_id));
+  job.log->SetLimit(job.decision().limits.audit_bytes);
   return job.log->Append("decision", DecisionRecord(job.job(), job.decision(), job.definition));
 }
 

@@ -17,7 +17,8 @@ OrderedJson AuditJson(const JobRecords& records) {
           {"seal", records.seal.head},
           {"events", records.run.counts.events},
           {"denied", records.run.counts.denied},
-          {"lost", records.run.counts.lost}};
+          {"lost", records.run.counts.lost},
+          {"completeness", Completeness(records.run.counts)}};
 }
 
 OrderedJson OutputsJson(const Collection& collection) {

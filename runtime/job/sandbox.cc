@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "audit/notify_source.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/fs.h"
@@ -80,6 +81,22 @@ Result<void> MakeMountPoint(int skeleton, const MountPoint& point) {
   CARREL_ASSIGN(const UniqueFd directory, MakeDirsBeneath(skeleton, parent, 0755));
   CARREL_TRY(OpenBeneath(directory.get(), relative.substr(slash + 1), O_WRONLY | O_CREAT, 0444));
   return {};
+}
+
+// BPF. Where it cannot be had and the configuration allows it, seccomp notification; otherwise
+// nothing runs.
+Result<std::unique_ptr<EventSource>> AttachSource(const SandboxHost& host, const Cgroup& cgroup,
+                                                  AuditLog& log, LoweredPlan& lowered,
+                                                  CallListener& listener) {
+  auto bpf = AttachBpfSource(host.state_dir, cgroup.v2_id(), cgroup.v2_fd());
+  if (bpf || !host.allow_entry_only_audit) return bpf;
+  CARREL_TRY(log.Append("audit_entry_only", {{"reason", bpf.error().ToString()}}));
+  CARREL_ASSIGN(auto entries, MakeEntrySource());
+  lowered.Listen();
+  EntrySource* source = entries.get();
+  listener = {[source](UniqueFd fd) { return source->Listen(std::move(fd)); },
+              [source, &log] { return source->Drain(log); }, source->poll_fd()};
+  return std::unique_ptr<EventSource>(std::move(entries));
 }
 
 const std::string& SeccompProfile(const LaunchPlan& plan) {
@@ -165,18 +182,21 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   CARREL_ASSIGN(auto launch, Launch::Begin(plan, *lowered, cgroup, std::move(action)));
   // The child makes its mounts now, and goes no further without Complete: what follows costs no
   // time of its own, and is there before the action.
-  CARREL_ASSIGN(auto source, AttachBpfSource(run.host.state_dir, cgroup.v2_id(), cgroup.v2_fd()));
+  CallListener listener;
+  CARREL_ASSIGN(auto source, AttachSource(run.host, cgroup, log, *lowered, listener));
   request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
   CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, SeccompProfile(plan)));
   lowered->SetFilter(filter);
   result.seccomp_digest = filter.profile_digest;
   CARREL_TRY(log.Append("start", {{"plan_digest", Sha256Hex(plan.ToJson().dump())},
                                   {"seccomp_digest", filter.profile_digest},
-                                  {"event_source", source->name()}}));
+                                  {"event_source", source->name()},
+                                  {"completeness", source->entry_only() ? "entry_only" : "full"}}));
   log.WarmUp();
-  CARREL_ASSIGN(const LaunchedInit init, launch->Complete());
+  CARREL_ASSIGN(LaunchedInit init, launch->Complete(listener));
   launch.reset();
   if (started) started(cgroup);
+  log.SetRoot(std::move(init.root));
   lowered.reset();  // mounts that the action has are its own now
   step(10);
   CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));

@@ -18,6 +18,7 @@ struct SandboxHost {
   std::string cgroup_parent = "carrel";
   uint32_t first_id = 0;  ///< host ids for actions: first, and how many
   uint32_t id_count = 0;
+  bool allow_entry_only_audit = false;  ///< go on where BPF cannot be had, with calls' entries only
 };
 
 /// What one run holds from its beginning; given up (and removed) with the object.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -180,21 +181,59 @@ Result<std::unique_ptr<Launch>> Launch::Begin(const LaunchPlan& plan, const Lowe
 }
 
 // Follows the child until the socket closes (the init was executed) or a step has failed.
-Result<void> Launch::Handshake() {
+Result<void> Launch::Handshake(const CallListener& listener) {
   for (;;) {
+    CARREL_ASSIGN(const bool heard, Await(listener));
+    if (!heard) continue;
     child::Message message{};
     const ssize_t n = ::recv(sync_.get(), &message, sizeof message, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n == 0) return {};
     if (n != static_cast<ssize_t>(sizeof message)) return SysFault("launch", "handshake");
     if (message.kind == child::MessageKind::kFailed) return StepError(plan_, message);
+    if (message.kind == child::MessageKind::kListener) {
+      CARREL_ASSIGN(UniqueFd taken, TakeListener(message.error));
+      CARREL_TRY(listener.take(std::move(taken)));
+      listening_ = true;
+      continue;
+    }
     CARREL_TRY(MapIds(init_.pid, plan_));
+    // Its root is the action's by now, and it waits.
+    CARREL_ASSIGN(init_.root,
+                  OpenPath("/proc/" + std::to_string(init_.pid) + "/root", O_PATH | O_DIRECTORY));
     if (::send(sync_.get(), "g", 1, MSG_NOSIGNAL) != 1) return SysFault("launch", "handshake");
   }
 }
 
-Result<LaunchedInit> Launch::Complete() {
-  CARREL_TRY(Handshake());
+// Serves the listener until the child has something to say.
+Result<bool> Launch::Await(const CallListener& listener) {
+  if (!listening_) return true;
+  pollfd entries[] = {{sync_.get(), POLLIN, 0}, {listener.fd, POLLIN, 0}};
+  if (::poll(entries, 2, -1) < 0 && errno != EINTR) return SysFault("launch", "poll");
+  if (entries[1].revents != 0) CARREL_TRY(listener.serve());
+  return entries[0].revents != 0;
+}
+
+// The child has said which descriptor its listener will be: the call that makes it cannot say so
+// itself, as the next one waits already. It is there within microseconds.
+Result<UniqueFd> Launch::TakeListener(int number) {
+  for (int tries = 0; tries < 100'000; ++tries) {
+    UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, init_.pidfd.get(), number, 0)));
+    if (fd) return fd;
+    if (errno != EBADF) return SysFault("launch", "pidfd_getfd");
+    pollfd child = {sync_.get(), POLLIN, 0};
+    if (::poll(&child, 1, 0) > 0) break;  // it failed, and says why
+    ::usleep(50);
+  }
+  child::Message message{};
+  if (::recv(sync_.get(), &message, sizeof message, MSG_DONTWAIT) ==
+      static_cast<ssize_t>(sizeof message))
+    return StepError(plan_, message);
+  return Fault("launch", "the child's listener did not come");
+}
+
+Result<LaunchedInit> Launch::Complete(const CallListener& listener) {
+  CARREL_TRY(Handshake(listener));
   oom_score_.reset();
   return std::exchange(init_, LaunchedInit{});
 }

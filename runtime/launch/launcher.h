@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 
 #include "base/unique_fd.h"
@@ -15,6 +16,15 @@ struct LaunchedInit {
   pid_t pid = -1;
   UniqueFd pidfd;
   UniqueFd report;  ///< receives carrel_init_report messages
+  UniqueFd root;    ///< its root directory
+};
+
+/// Who looks after a filter that notifies of every call (LoweredPlan::Listen): the child's exec is
+/// one of them, and waits for `serve`.
+struct CallListener {
+  std::function<Result<void>(UniqueFd)> take;  ///< gets the listener
+  std::function<Result<void>()> serve;         ///< is called when `fd` is readable
+  int fd = -1;
 };
 
 /// The action's ends of its standard streams.
@@ -34,7 +44,7 @@ class Launch {
   /// Lets the child go on. When this returns, the init has been executed with every operation
   /// applied; on an error nothing runs, and the error tells the operation, the system call and
   /// errno. `lowered.filter` must be there by now.
-  Result<LaunchedInit> Complete();
+  Result<LaunchedInit> Complete(const CallListener& listener = {});
 
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
@@ -46,13 +56,16 @@ class Launch {
   class OomScore;
   Launch(const LaunchPlan& plan, const LoweredPlan& lowered);
   Result<void> Clone(const Cgroup& cgroup);
-  Result<void> Handshake();
+  Result<void> Handshake(const CallListener& listener);
+  Result<bool> Await(const CallListener& listener);
+  Result<UniqueFd> TakeListener(int number);
 
   const LaunchPlan& plan_;
   child::Program program_;
   std::unique_ptr<Stack> stack_;
   std::unique_ptr<OomScore> oom_score_;
   UniqueFd sync_;
+  bool listening_ = false;
   LaunchedInit init_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -225,7 +226,7 @@ class Lowering {
       case Kind::kStreams:
         return {.step = Step::kStreams};
       default:
-        return {.step = Step::kSeccomp, .data = &out_->filter};
+        return {.step = Step::kSeccomp, .data = out_->filters};
     }
   }
 
@@ -303,8 +304,13 @@ class Lowering {
 }  // namespace
 
 void LoweredPlan::SetFilter(const SeccompFilter& chosen) {
-  filter.len = static_cast<unsigned short>(chosen.instructions.size());
-  filter.filter = const_cast<sock_filter*>(chosen.instructions.data());
+  filters[0].len = static_cast<unsigned short>(chosen.instructions.size());
+  filters[0].filter = const_cast<sock_filter*>(chosen.instructions.data());
+}
+
+void LoweredPlan::Listen() {
+  static sock_filter notify = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
+  filters[1] = {1, &notify};
 }
 
 Result<std::unique_ptr<LoweredPlan>> LowerPlan(const LaunchPlan& plan,

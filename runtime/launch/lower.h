@@ -26,9 +26,11 @@ struct LoweredPlan {
   std::vector<char*> environment;
   std::vector<unsigned char> cpu_mask;
   /// Of the filter's instructions. Without it (the length is 0) the kernel refuses the step.
-  sock_fprog filter{};
+  sock_fprog filters[2]{};  ///< the second: of Listen
   /// `chosen` must outlive the launch.
   void SetFilter(const SeccompFilter& chosen);
+  /// Adds a filter that notifies of every call. Launch::Complete then needs a CallListener.
+  void Listen();
 };
 
 /// Errors name the operation ("overlay at /workspace").

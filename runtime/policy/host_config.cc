@@ -33,6 +33,7 @@ Limits BuiltInDefaults() {
   limits.scratch_inodes = 200'000;
   limits.file_bytes = 10ull << 30;
   limits.log_bytes = 16ull << 20;
+  limits.audit_bytes = 16ull << 30;
   limits.open_files = 4096;
   return limits;
 }
@@ -48,6 +49,7 @@ Limits BuiltInMaxima() {
   limits.scratch_inodes = 10'000'000;
   limits.file_bytes = 1ull << 40;
   limits.log_bytes = 1ull << 30;
+  limits.audit_bytes = 1ull << 40;
   limits.open_files = 16'384;
   return limits;
 }
@@ -221,6 +223,7 @@ Result<HostConfig> DecodeHostConfig(const Json& value) {
   config.cgroup_parent = in.String("cgroup_parent", 128).value_or(config.cgroup_parent);
   if (!IsName(config.cgroup_parent))
     in.Problem("cgroup_parent", "must be one name, such as \"carrel\"");
+  config.allow_entry_only_audit = in.Bool("allow_entry_only_audit").value_or(false);
   CARREL_TRY(in.Finish());
   return config;
 }
@@ -290,6 +293,7 @@ OrderedJson ToJson(const HostConfig& config) {
   json["cgroup_parent"] = config.cgroup_parent;
   json["docker"] = {{"bind_prefixes", config.docker.bind_prefixes},
                     {"networks", config.docker.networks}};
+  json["allow_entry_only_audit"] = config.allow_entry_only_audit;
   return json;
 }
 

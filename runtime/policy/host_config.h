@@ -66,6 +66,9 @@ struct HostConfig {
   uint32_t uid_start = 1879048192;
   uint32_t uid_count = 4096;
   std::string cgroup_parent = "carrel";  ///< one component below each hierarchy's root
+  /// Where the kernel refuses BPF: run with a log of calls as they begin, without results and
+  /// without the refused ones. Otherwise such a host runs nothing.
+  bool allow_entry_only_audit = false;
 };
 
 /// All problems at once, each with its JSON pointer (kBadInput). Names of owners and groups are

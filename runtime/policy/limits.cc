@@ -37,6 +37,7 @@ const std::vector<LimitMember>& LimitMembers() {
       {"scratch_inodes", &Limits::scratch_inodes, 16, 1ull << 32},
       {"file_bytes", &Limits::file_bytes, 4096, 1ull << 50},
       {"log_bytes", &Limits::log_bytes, 4096, 1ull << 40},
+      {"audit_bytes", &Limits::audit_bytes, 1ull << 20, 1ull << 50},
       {"open_files", &Limits::open_files, 16, 1'048'576},
   };
   return kMembers;

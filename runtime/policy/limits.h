@@ -28,6 +28,7 @@ struct Limits {
   uint64_t scratch_inodes = 0;  ///< files and directories there
   uint64_t file_bytes = 0;      ///< largest single file (RLIMIT_FSIZE)
   uint64_t log_bytes = 0;       ///< stdout and stderr together
+  uint64_t audit_bytes = 0;     ///< of the audit log; then the action is killed
   uint64_t open_files = 0;      ///< descriptors of one process (RLIMIT_NOFILE)
 };
 
@@ -40,7 +41,7 @@ struct LimitMember {
 };
 
 /// "memory", "cpus", "pids", "time_seconds", "scratch_bytes", "scratch_inodes", "file_bytes",
-/// "log_bytes", "open_files".
+/// "log_bytes", "audit_bytes", "open_files".
 const std::vector<LimitMember>& LimitMembers();
 
 /// Those that a document names. Sizes are numbers of bytes or text such as "4G"; cpus a number or

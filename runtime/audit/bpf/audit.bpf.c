@@ -332,7 +332,10 @@ static long walk_up(__u32 index, struct Walk *walk) {
   struct dentry *dentry = walk->dentry;
   struct vfsmount *mounted = walk->mount;
   struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-  if (dentry == BPF_CORE_READ(mounted, mnt_root) || dentry == parent) {
+  struct dentry *top = BPF_CORE_READ(mounted, mnt_root);
+  // A memory file hangs on nothing, but has a name.
+  bool alone = dentry == parent && dentry != top && walk->offset == 0;
+  if (!alone && (dentry == top || dentry == parent)) {
     struct mount *mount = (void *)mounted - bpf_core_field_offset(struct mount, mnt);
     struct mount *above = BPF_CORE_READ(mount, mnt_parent);
     if (!above || above == mount) {
@@ -350,7 +353,8 @@ static long walk_up(__u32 index, struct Walk *walk) {
   if (n <= 0) return 1;
   walk->offset = offset + n;
   walk->dentry = parent;
-  return 0;
+  if (alone) walk->outcome = 2;
+  return alone;
 }
 
 /// When the inode was changed last. Its members have had three names.
@@ -659,7 +663,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
   record.tgid = bpf_get_current_pid_tgid() >> 32;
   record.inner_tid = inner_id(BPF_CORE_READ(task, thread_pid));
   bpf_get_current_comm(record.comm, sizeof record.comm);
-  put(ring, slot, &record, sizeof record);
+  // The reader is woken: it opens the file for its digest before the program has ended.
+  if (bpf_ringbuf_output(ring, &record, sizeof record, BPF_RB_FORCE_WAKEUP)) lose(slot);
   return 0;
 }
 

@@ -282,6 +282,31 @@ long Streams(Context& context) {
   return Do(context, SYS_close_range, 4, ~0u, CLOSE_RANGE_CLOEXEC);
 }
 
+// The filter that tells the launcher of every call, by a listener. From its making on each call
+// waits for the launcher, so the listener's number is said before.
+long Listen(Context& context, const sock_fprog& program) {
+  const long number = Do(context, SYS_dup, 0);
+  if (number < 0) return number;
+  Call(SYS_close, number);
+  Message message = {MessageKind::kListener, static_cast<uint32_t>(context.index),
+                     static_cast<int32_t>(number), 0};
+  if (long result = Do(context, SYS_write, context.program.sync_fd, &message, sizeof message);
+      result < 0)
+    return result;
+  long result =
+      Do(context, SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+         SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
+  return result < 0 || result == number ? result : -EBADF;
+}
+
+// `programs`: the filter, and the one with a listener, which comes first as the filter refuses
+// others of that kind.
+long Seccomp(Context& context, const sock_fprog* programs) {
+  if (programs[1].len != 0)
+    if (long result = Listen(context, programs[1]); result < 0) return result;
+  return Do(context, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[0]);
+}
+
 long RunStep(Context& context, const Operation& operation) {
   switch (operation.step) {
     case Step::kJoinCgroup: {
@@ -329,7 +354,7 @@ long RunStep(Context& context, const Operation& operation) {
     case Step::kStreams:
       return Streams(context);
     case Step::kSeccomp:
-      return Do(context, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, operation.data);
+      return Seccomp(context, static_cast<const sock_fprog*>(operation.data));
     case Step::kExecInit:
       return Do(context, SYS_execveat, operation.fd, "", context.program.argv,
                 context.program.environment, AT_EMPTY_PATH);

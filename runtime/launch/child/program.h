@@ -45,7 +45,7 @@ enum class Step : uint8_t {
   kNoNewPrivileges,
   kLandlock,  // data: array of paths, number: how many, number2: ABI
   kStreams,   // stdio and the report socket in place, everything else close-on-exec
-  kSeccomp,   // data: sock_fprog
+  kSeccomp,   // data: two sock_fprog: the filter, and one with a listener (or of length 0)
   kExecInit,  // fd: the init's program
 };
 
@@ -69,7 +69,11 @@ struct Program {
   char** environment;
 };
 
-enum class MessageKind : uint32_t { kMapMe = 1, kFailed = 2 };
+enum class MessageKind : uint32_t {
+  kMapMe = 1,
+  kFailed = 2,
+  kListener = 3,  ///< `error` is the descriptor that the listener will be
+};
 
 /// What the child sends. `call` is the system call that failed (SYS_*).
 struct Message {
