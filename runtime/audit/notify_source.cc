@@ -146,12 +146,16 @@ Result<bool> NotifySource::Serve(AuditLog& log) {
 
 Result<void> NotifySource::Drain(AuditLog& log) {
   bool more = bool(listener_);
-  for (size_t calls = 0; more && calls < kMaxCalls; ++calls) CARREL_ASSIGN(more, Serve(log));
+  for (size_t calls = 0; more && calls < kMaxCalls; ++calls) {
+    CARREL_ASSIGN(more, Serve(log));
+  }
   return log.AppendEvents(nullptr, 0);
 }
 
 Result<EventCounts> NotifySource::Finish(AuditLog& log) {
-  for (bool more = bool(listener_); more;) CARREL_ASSIGN(more, Serve(log));
+  for (bool more = bool(listener_); more;) {
+    CARREL_ASSIGN(more, Serve(log));
+  }
   Close();
   return counts_;
 }

@@ -1,4 +1,7 @@
 // The BPF source against programs whose calls are known.
+#include <sys/mman.h>
+
+#include "base/digest.h"
 #include "support/audited.h"
 #include "support/carrel.h"
 
@@ -123,6 +126,103 @@ TEST_F(AuditSource, NothingLostWithManyWritersAndASlowReader) {
   auto run = Run({"crowd", "32", "30000"}, {.reader_pause_ms = 100, .pid_namespace = true});
   EXPECT_EQ(run.calls["getppid"], 960000u);
   EXPECT_GT(run.counts.stops, 0u);
+}
+
+// The rows of a log, for what counts do not tell.
+void ForEachRow(const AuditedRun& run, const std::function<void(const AuditEvent&)>& visit) {
+  auto reader = LogReader::Open(run.path);
+  ASSERT_TRUE(reader.has_value());
+  EXPECT_TRUE(ForEachEvent(*reader, {}, visit).has_value());
+}
+
+TEST_F(AuditSource, AReaderThatIsBehindFreezesTheAction) {
+  auto run = Run({"getppid", "500000"}, {.reader_pause_ms = 100, .freezer = true});
+  EXPECT_EQ(run.calls["getppid"], 500000u);
+  int frozen = 0;
+  ForEachRow(run, [&](const AuditEvent& event) {
+    frozen += event.kind == EventKind::kStop && (event.flags & kStopFrozen) != 0;
+  });
+  EXPECT_GT(frozen, 0);
+  EXPECT_GE(run.counts.stops, static_cast<uint64_t>(frozen));
+}
+
+// Whether they are held or killed for it is a matter of luck; nothing is lost either way.
+TEST_F(AuditSource, AnActionThatWakesItselfLosesNothing) {
+  auto run = Run({"wakers", "8", "40000"}, {.reader_pause_ms = 100, .may_fail = true});
+  EXPECT_TRUE(run.failure.empty() || run.failure.find("did not stop") != std::string::npos)
+      << run.failure;
+  if (run.failure.empty()) {
+    EXPECT_EQ(run.calls["getppid"], 320000u);
+  }
+}
+
+// The marks are taken away, and nothing is read: the ring overflows.
+TEST_F(AuditSource, TheFirstLostEventEndsTheAction) {
+  AuditedOptions options;
+  options.may_fail = true;
+  options.running = [](pid_t pid) {
+    auto objects = OpenBpfObjects(state_->path());
+    ASSERT_TRUE(objects.has_value());
+    void* memory = ::mmap(nullptr, sizeof(SlotState) * CARREL_SLOTS, PROT_READ | PROT_WRITE,
+                          MAP_SHARED, objects->slots.get(), 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    auto* slots = static_cast<volatile SlotState*>(memory);
+    for (int i = 0; i < CARREL_SLOTS; ++i)
+      if (slots[i].epoch != 0) slots[i].stop_at = slots[i].kill_at = ~0u;
+    siginfo_t info{};
+    EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+    ::munmap(memory, sizeof(SlotState) * CARREL_SLOTS);
+  };
+  const std::string id = "overflow";
+  auto run =
+      RunAudited(state_->path(), id, {Payload("audit_calls"), "getppid", "2000000000"}, options);
+  EXPECT_TRUE(WIFSIGNALED(run.status));
+  EXPECT_GT(run.counts.lost, 0u);
+  EXPECT_NE(run.failure.find("events were lost"), std::string::npos) << run.failure;
+  EXPECT_EQ(VerifyLog(state_->path(), run.path, id)->finding, LogFinding::kIncomplete);
+}
+
+TEST_F(AuditSource, StructuresAndMessagesAddresses) {
+  auto run = Run({"structures"});
+  EXPECT_EQ(run.status, 0);
+  int seen = 0;
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.kind != EventKind::kCall) return;
+    const std::string name = SyscallName(event.nr, false);
+    for (const Datum& datum : event.data) {
+      if (name == "openat2" && datum.kind == kDataBytes) {
+        ++seen;
+        ASSERT_EQ(datum.bytes.size(), 24u);
+        uint64_t how[3];
+        std::memcpy(how, datum.bytes.data(), sizeof how);
+        EXPECT_EQ(how[0], static_cast<uint64_t>(O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        EXPECT_EQ(how[2], 4u);
+      } else if (name == "clone3" && datum.kind == kDataBytes) {
+        ++seen;
+        EXPECT_EQ(datum.bytes.size(), 88u);
+      } else if (name == "sendmsg" && datum.kind == kDataSockaddr) {
+        ++seen;
+        EXPECT_NE(datum.bytes.find("/nowhere/socket"), std::string_view::npos);
+      }
+    }
+  });
+  EXPECT_EQ(seen, 3);
+}
+
+TEST_F(AuditSource, ExecutedFilesHaveTheirDigest) {
+  auto run = Run({"vfork", "20"});
+  const std::string wanted = Sha256Hex(*ReadFile(Payload("audit_calls")));
+  int digests = 0;
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.kind != EventKind::kDigest) return;
+    ++digests;
+    EXPECT_EQ(event.file.path, Payload("audit_calls"));
+    ASSERT_EQ(event.data.at(0).bytes.size(), 32u) << int{event.data.at(0).flags};
+    Hash digest;
+    std::copy_n(event.data[0].bytes.data(), digest.size(), digest.begin());
+    EXPECT_EQ(HexOf(digest), wanted);
+  });
+  EXPECT_EQ(digests, 1);
 }
 
 TEST_F(AuditSource, KilledWhileHeld) {

@@ -168,6 +168,34 @@ static int compat(long n) {
   return 0;
 }
 
+// Processes that wake each other whenever they can: what stops one of them is undone at once.
+static int wakers(long n, long calls) {
+  setsid();
+  for (long i = 0; i < n; ++i)
+    if (fork() == 0) {
+      for (long call = 0; call < calls; ++call) {
+        syscall(SYS_getppid);
+        kill(0, SIGCONT);
+      }
+      _exit(0);
+    }
+  while (wait(NULL) > 0) {
+  }
+  return 0;
+}
+
+// Calls whose arguments are structures.
+static int structures(void) {
+  unsigned long how[3] = {O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, 4};  // RESOLVE_NO_SYMLINKS
+  int fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", how, sizeof how);
+  unsigned long clone[11] = {0x10000000, 0, 0, 0, 99999};  // CLONE_NEWUSER, no such signal
+  syscall(SYS_clone3, clone, sizeof clone);
+  struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/nowhere/socket"};
+  struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address};
+  sendmsg(socket(AF_UNIX, SOCK_DGRAM, 0), &message, 0);
+  return fd >= 0 ? 0 : 1;
+}
+
 static int files(const char* path) {
   int fd = open(path, O_RDONLY);
   char missing[4200];
@@ -209,5 +237,7 @@ int main(int argc, char** argv) {
   if (!strcmp(mode, "x32")) return x32();
   if (!strcmp(mode, "compat")) return compat(n);
   if (!strcmp(mode, "files")) return files(argv[2]);
+  if (!strcmp(mode, "wakers")) return wakers(n, m);
+  if (!strcmp(mode, "structures")) return structures();
   return 64;
 }
