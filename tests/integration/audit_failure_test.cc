@@ -150,7 +150,7 @@ TEST(AuditFailure, EntriesAloneAreEnoughOnlyWhenTheOperatorSaysSo) {
   });
   EXPECT_EQ(calls["getppid"], 4000);
   EXPECT_EQ(calls["exit_group"], 10);  // of the eight, the program, the init
-  EXPECT_EQ(argv, std::string("/audit_calls;/audit_calls\0crowd\0008\000500\0;", 40));
+  EXPECT_EQ(argv, std::string("/audit_calls;/audit_calls\0crowd\0008\000500\0;", 39));
   EXPECT_THAT(Records(jail, "entries"), HasSubstr(R"("completeness":"entry_only")"));
   EXPECT_THAT(Records(jail, "entries"), HasSubstr("audit_entry_only"));
   auto reader = LogReader::Open(LogOf(jail, "entries"));

@@ -358,7 +358,8 @@ TEST_F(AuditLogTest, AHalfWrittenBlockIsCutOffAndSaid) {
 
   Write("altered", /*seal=*/false);
   std::string altered = ReadFile(PathOf("altered")).value();
-  altered[altered.size() / 2] = static_cast<char>(altered[altered.size() / 2] ^ 1);
+  // In the first block: nothing vouches for the last one of a log that has no seal.
+  altered[100] = static_cast<char>(altered[100] ^ 1);
   auto fd = OpenPath(PathOf("altered"), O_WRONLY | O_TRUNC);
   ASSERT_TRUE(WriteAll(fd->get(), altered).has_value());
   EXPECT_FALSE(AuditLog::Resume(state_, "altered").has_value());
