@@ -178,7 +178,8 @@ TEST_F(AuditCli, ExportsAreWellFormed) {
     other["kind"] = line["kind"] == "task" ? "call" : "task";
     EXPECT_NE(schema.Problems(other), "") << "the schema tells the kinds apart: " << other;
   }
-  EXPECT_EQ(kinds, (std::set<std::string>{"call", "comm", "digest", "exec", "exit", "record", "task"}));
+  EXPECT_EQ(kinds,
+            (std::set<std::string>{"call", "comm", "digest", "exec", "exit", "record", "task"}));
   EXPECT_NE(Audit({"export", "b", "--format", "summary"}).output.find("getppid"),
             std::string::npos);
 }
