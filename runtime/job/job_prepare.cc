@@ -56,10 +56,10 @@ Result<void> BeginRun(JobContext& job) {
       return std::move(bpf).error();
   CARREL_TRY(EnterPrivateMounts());
   CARREL_TRY(SweepStaging(job.host()));
-  CARREL_ASSIGN(SandboxRun run, BeginSandboxRun({job.host().state, job.host().cgroup_parent,
-                                                 job.host().uid_start, job.host().uid_count,
-                                                 job.host().allow_entry_only_audit},
-                                                job.job().id));
+  CARREL_ASSIGN(SandboxRun run,
+                BeginSandboxRun({job.host().state, job.host().cgroup_parent, job.host().uid_start,
+                                 job.host().uid_count, job.host().allow_entry_only_audit},
+                                job.job().id));
   job.run.emplace(std::move(run));
   return {};
 }
