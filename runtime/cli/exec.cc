@@ -177,7 +177,7 @@ Result<int> Exec(const ExecOptions& options) {
   // No configuration here: the ids are the default range of the configuration.
   const SandboxHost host{options.state, "carrel", 1879048192u, 4096,
                          options.allow_entry_only_audit};
-  const auto audit_bytes = ParseSize(options.audit_bytes);
+  const auto audit_bytes = ParseByteSize(options.audit_bytes);
   if (!audit_bytes || *audit_bytes < (1u << 20))
     return BadInput("--audit-bytes", "must be at least 1M, as in 512M or 4G");
   if (options.dry_run) return DryRun(host, std::move(request));
