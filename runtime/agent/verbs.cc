@@ -71,12 +71,17 @@ std::string FinalizedFile(const HostConfig& host, const std::string& id) {
   return host.state + "/finalized/" + id + ".json";
 }
 
-Result<std::optional<VerbAnswer>> FindFinalized(const HostConfig& host, const std::string& id) {
+// `task`: of the agent, who can give a finished job again as another one, which is new then; "" for
+// whichever it was.
+Result<std::optional<VerbAnswer>> FindFinalized(const HostConfig& host, const std::string& id,
+                                                const std::string& task) {
   auto text = ReadFile(FinalizedFile(host, id), 1u << 20);
   if (!text && text.error().code == ENOENT) return std::optional<VerbAnswer>();
   if (!text) return std::move(text).error();
   const OrderedJson json = OrderedJson::parse(*text, nullptr, false);
   if (!json.is_object()) return Fault(FinalizedFile(host, id), "is not whole");
+  const std::string finished = json.value("task_id", "");
+  if (!task.empty() && !finished.empty() && task != finished) return std::optional<VerbAnswer>();
   VerbAnswer answer;
   answer.state = JobState::kFinalized;
   answer.timestamp_ns = json.value("timestamp_ns", int64_t{0});
@@ -193,7 +198,7 @@ Result<VerbJob> LoadVerbJob(const std::string& config, const std::string& state,
 
 Result<VerbAnswer> PrepareVerb(const VerbJob& job) {
   CARREL_TRY(RequireRoot());
-  CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id));
+  CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id, job.job.task_id));
   if (finalized) return *finalized;
   CARREL_ASSIGN(JobDir dir, MakeLocked(job.host, job.job.id));
   CARREL_ASSIGN(const JobStep step, dir.State());
@@ -217,7 +222,7 @@ Result<VerbAnswer> ExecuteVerb(const VerbJob& job) {
   CARREL_TRY(RequireRoot());
   CARREL_ASSIGN(auto dir, FindLocked(job.host, job.job.id));
   if (!dir) {
-    CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id));
+    CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id, job.job.task_id));
     if (finalized) return *finalized;
     return BadInput("/id", "the job is not prepared: its state is unknown", "Prepare it first");
   }
@@ -236,13 +241,14 @@ Result<VerbAnswer> ExecuteVerb(const VerbJob& job) {
   return AfterWork(*dir);
 }
 
-Result<VerbAnswer> StatusVerb(const HostConfig& host, const std::string& id) {
+Result<VerbAnswer> StatusVerb(const HostConfig& host, const std::string& id,
+                              const std::string& task) {
   CARREL_ASSIGN(const auto dir, JobDir::Find(host.state, id));
   if (dir) {
     CARREL_ASSIGN(const JobStep step, dir->State());
     if (step.state != JobState::kUnknown) return AnswerFrom(Look(step));
   }
-  CARREL_ASSIGN(const auto finalized, FindFinalized(host, id));
+  CARREL_ASSIGN(const auto finalized, FindFinalized(host, id, task));
   if (finalized) return *finalized;
   VerbAnswer unknown;
   unknown.timestamp_ns = NowNs();
@@ -251,7 +257,7 @@ Result<VerbAnswer> StatusVerb(const HostConfig& host, const std::string& id) {
 
 Result<VerbAnswer> FinalizeVerb(const VerbJob& job, const FinalizeOptions& options) {
   CARREL_TRY(RequireRoot());
-  CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id));
+  CARREL_ASSIGN(auto finalized, FindFinalized(job.host, job.job.id, job.job.task_id));
   if (finalized) return *finalized;
   const bool without_run = options.cancelled || !options.error.empty();
   CARREL_ASSIGN(const auto there, JobDir::Find(job.host.state, job.job.id));
@@ -314,7 +320,10 @@ Result<VerbAnswer> CleanupVerb(const HostConfig& host, const std::string& id) {
   VerbAnswer answer = AnswerFrom(present);
   if (present.state == JobState::kFinalized) {
     CARREL_ASSIGN(const UniqueFd records, MakeDirs(host.state + "/finalized", 0700));
-    CARREL_TRY(WriteFileAtomic(records.get(), id + ".json", answer.ToJson().dump(2), 0600));
+    OrderedJson finished = answer.ToJson();
+    if (auto definition = ReadJsonFile(dir->path() + "/definition.json", 4u << 20))
+      finished["task_id"] = definition->value("task_id", "");
+    CARREL_TRY(WriteFileAtomic(records.get(), id + ".json", finished.dump(2), 0600));
   } else {
     answer = VerbAnswer();
     answer.timestamp_ns = NowNs();

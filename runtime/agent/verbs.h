@@ -55,7 +55,9 @@ Result<VerbAnswer> PrepareVerb(const VerbJob& job);
 Result<VerbAnswer> ExecuteVerb(const VerbJob& job);
 /// Changes nothing. What was executing when its supervisor or the host died is in state error, with
 /// results.lost "supervisor" or "restart".
-Result<VerbAnswer> StatusVerb(const HostConfig& host, const std::string& id);
+/// A finished job that was given as another task than `task` ("": any) is unknown.
+Result<VerbAnswer> StatusVerb(const HostConfig& host, const std::string& id,
+                              const std::string& task = "");
 /// executed -> finalizing -> finalized. With options also from every other state that no process
 /// works on; a job that is lost is finalized with its error and without outputs.
 Result<VerbAnswer> FinalizeVerb(const VerbJob& job, const FinalizeOptions& options);

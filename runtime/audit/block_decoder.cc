@@ -15,7 +15,8 @@ Result<void> BlockDecoder::Open(const BlockHeader& header, std::string_view payl
     columns_[i] = ByteReader(bytes_[i]);
   }
   CARREL_TRY(ReadStrings(bytes_[kColStrings]));
-  if (header.rows != bytes_[kColKind].size()) return BrokenBlock("a block's number of rows is wrong");
+  if (header.rows != bytes_[kColKind].size())
+    return BrokenBlock("a block's number of rows is wrong");
   tasks_.clear();
   predictor_.Reset();
   recents_.Reset();

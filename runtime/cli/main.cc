@@ -76,12 +76,11 @@ int PrintError(const Error& error, const std::string& program) {
     visible += (start == 0 ? "" : "\n") + MakeVisible(text.substr(start, end - start));
     start = end + 1;
   }
-  fprintf(stderr, "%s: %s\n", program.c_str(), visible.c_str());
   const char* kind = error.kind == ErrorKind::kRefused    ? "refused"
                      : error.kind == ErrorKind::kBadInput ? "bad input"
                                                           : "fault";
   if (!SendToJournal(3, visible, {{"CARREL_ERROR", kind}, {"CARREL_WHERE", error.where}}))
-    fprintf(stderr, "carrel: %s\n", visible.c_str());
+    fprintf(stderr, "%s: %s\n", program.c_str(), visible.c_str());
   return static_cast<int>(error.kind);
 }
 

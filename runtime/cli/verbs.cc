@@ -63,7 +63,7 @@ int StatusCommand(int argc, char** argv) {
   CLI::App app("Says the state of a job.", "carrel status");
   VerbOptions options;
   return RunVerb(app, "status", argc, argv, options, [](const VerbJob& job, const VerbOptions&) {
-    return StatusVerb(job.host, job.job.id);
+    return StatusVerb(job.host, job.job.id, job.job.task_id);
   });
 }
 

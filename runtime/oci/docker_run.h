@@ -12,8 +12,8 @@
 namespace carrel {
 
 struct DockerRunOptions {
-  std::string image;         ///< as the caller names it
-  std::string image_digest;  ///< what it was resolved to
+  std::string image;                   ///< as the caller names it
+  std::string image_digest;            ///< what it was resolved to
   std::vector<std::string> arguments;  ///< after the image's name
   std::string name;
   std::map<std::string, std::string> labels;

@@ -81,7 +81,8 @@ class GatewayJob : public ::testing::Test {
         "set -e; cd /; root=$1; sqlrunner=$2\n"
         "dpkg -L libpython3.11-minimal libpython3.11-stdlib python3-psycopg2 |"
         "  grep -E '^/usr/lib' | grep -vE '/(test|idlelib|lib2to3|tkinter|ensurepip|pydoc_data|"
-        "unittest|distutils|asyncio|__pycache__|tests)(/|$)' |"
+        "unittest|distutils|asyncio|email|http|xml|xmlrpc|multiprocessing|curses|dbm|wsgiref|"
+        "sqlite3|concurrent|urllib|turtledemo|__pycache__|tests)(/|$)' |"
         "  tar -c --no-recursion --ignore-failed-read -T - | tar -x -C $root\n"
         "cp -L $sqlrunner /usr/bin/python3.11 /usr/lib/postgresql/15/bin/psql"
         "  /usr/lib/postgresql/15/bin/pgbench $root/bin/\n"
@@ -240,9 +241,6 @@ void GatewayJob::EndsWithTheActionWhateverItLeavesOpen() {
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
   last_ = job["id"];
   EXPECT_THAT(AuditLogText(), HasSubstr("unfinished"));
-  EXPECT_TRUE(WaitFor([&] {
-    return server_.Admin("select count(*) from pg_stat_activity where usename = 'reader'") == "0\n";
-  })) << "sessions are left on the server";
 }
 
 void GatewayJob::SqlRunnerGetsItsRows() {

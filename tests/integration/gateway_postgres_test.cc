@@ -1,6 +1,8 @@
 // PostgreSQL 15 through the gateway, with real clients: psql, pg_dump, psycopg2, pgbench.
 #include <gmock/gmock.h>
 
+#include <sstream>
+
 #include "support/postgres.h"
 
 namespace carrel::testing_support {
@@ -88,6 +90,15 @@ TEST_F(GatewayPostgres, LongStatementsAreLoggedWhole) {
   EXPECT_EQ(text + statements[0]["text"].get<std::string>(), hidden + ";");
 }
 
+// Newer pg_dumps begin and end with a line that has a random word.
+std::string WithoutRestrict(const std::string& dump) {
+  std::istringstream in(dump);
+  std::string out;
+  for (std::string line; std::getline(in, line);)
+    if (!line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")) out += line + "\n";
+  return out;
+}
+
 TEST_F(GatewayPostgres, CopyAndDumpGiveTheSameBytes) {
   auto gateway = Gateway();
   const std::string make =
@@ -113,7 +124,8 @@ TEST_F(GatewayPostgres, CopyAndDumpGiveTheSameBytes) {
             "0\n");
   auto restore = Psql(gateway->url(), dump.output, {"-v", "ON_ERROR_STOP=1"});
   EXPECT_EQ(restore.exit_code, 0) << restore.errors;
-  EXPECT_TRUE(RunTool({"pg_dump", "-O", "-x", server_.DirectUrl()}).output == dump.output);
+  EXPECT_TRUE(WithoutRestrict(RunTool({"pg_dump", "-O", "-x", server_.DirectUrl()}).output) ==
+              WithoutRestrict(dump.output));
   std::vector<Json> copies;
   for (const Json& statement : gateway->Records("statement"))
     if (statement.value("tag", "") == "COPY 60000") copies.push_back(statement);
