@@ -198,13 +198,15 @@ void GatewayJob::TheRealPasswordIsNowhere() {
       "\"select 'seen'\" -c '\\conninfo' -c 'select * from nope';"
       "psql \"$DATABASE_URL\"x -c 'select 1'; grep -r -a -l -- '" +
       std::string(kRealPassword).substr(0, 8) + "' /tmp /workspace /dev/shm; true";
-  std::string all = RunScript(script) + AuditLogText();
+  std::string all = RunScript(script);
+  all += AuditLogText();
   EXPECT_THAT(all, HasSubstr("seen"));
   // With wrong credentials, too: what is said then.
   study_.config()["databases"]["default"]["credentials"]["file"] =
       server_.CredentialsFile("reader:" + std::string(kRealPassword) + "-wrong");
   study_.WriteConfig();
-  all += RunScript(script) + AuditLogText();
+  all += RunScript(script);
+  all += AuditLogText();
   EXPECT_THAT(all, HasSubstr("gateway-login-failed"));
   EXPECT_EQ(all.find(kRealPassword), std::string::npos);
   for (const std::string& place : {study_.state(), study_.high(), study_.medium()}) {
