@@ -30,6 +30,7 @@ struct Prepared {
   LaunchRequest request;
   bool detached = false;
   bool interactive = false;
+  uint64_t audit_bytes = 0;
 };
 
 Result<std::pair<uint32_t, uint32_t>> ParseUser(const std::string& text) {
@@ -86,7 +87,7 @@ Result<void> AddMount(const HostConfig& host, const DockerRunOptions& options,
 }
 
 // Docker's limits within those of the host.
-Result<LaunchLimits> MakeLimits(const HostConfig& host, const DockerRunOptions& options) {
+Result<Limits> MakeLimits(const HostConfig& host, const DockerRunOptions& options) {
   Limits limits;
   ApplyLimits(host.default_limits, limits);
   if (options.memory_bytes) limits.memory_bytes = *options.memory_bytes;
@@ -100,7 +101,7 @@ Result<LaunchLimits> MakeLimits(const HostConfig& host, const DockerRunOptions& 
   if (capped.cpu_milli != limits.cpu_milli)
     return Refused("--cpus", "more than the host's maximum of " + std::to_string(capped.cpu_milli) +
                                  " thousandths");
-  return ToLaunchLimits(capped);
+  return capped;
 }
 
 // A lone "" says that there is none, in an image as on the command line.
@@ -163,7 +164,9 @@ Result<Prepared> Prepare(const HostConfig& host, const DockerRunOptions& options
   if (request.working_directory.empty())
     request.working_directory = prepared.image.config.working_dir;
   if (request.working_directory.empty()) request.working_directory = "/";
-  CARREL_ASSIGN(request.limits, MakeLimits(host, options));
+  CARREL_ASSIGN(const Limits limits, MakeLimits(host, options));
+  request.limits = ToLaunchLimits(limits);
+  prepared.audit_bytes = limits.audit_bytes;
   for (const ContainerMount& mount : options.mounts)
     CARREL_TRY(AddMount(host, options, mount, request));
   if (!options.user.empty()) CARREL_TRY(ParseUser(options.user));
@@ -204,7 +207,7 @@ Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
                                    const std::function<void(const Cgroup&)>& started) {
   LaunchRequest& request = prepared.request;
   const SandboxHost host{prepared.host.state, prepared.host.cgroup_parent, prepared.host.uid_start,
-                         prepared.host.uid_count};
+                         prepared.host.uid_count, prepared.host.allow_entry_only_audit};
   CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
@@ -252,6 +255,7 @@ Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>
   const Container& container = prepared.container;
   CARREL_ASSIGN(const UniqueFd lock, container.Lock());
   CARREL_ASSIGN(auto audit, AuditLog::Create(prepared.host.state, container.config().audit_id));
+  audit->SetLimit(prepared.audit_bytes);
   CARREL_TRY(audit->Append("container", StartRecord(container.config(), prepared.request)));
   int64_t started_ns = 0;
   const auto result = RunInSandbox(prepared, *audit, [&](const Cgroup& cgroup) {
