@@ -59,10 +59,13 @@ std::string* g_messages = nullptr;
 
 int KeepMessage(libbpf_print_level level, const char* format, va_list args) {
   if (level == LIBBPF_DEBUG || g_messages == nullptr) return 0;
-  char line[1024];
-  int n = vsnprintf(line, sizeof line, format, args);
-  if (n > 0 && g_messages->size() < 4096)
-    g_messages->append(line, std::min<size_t>(static_cast<size_t>(n), sizeof line - 1));
+  // The verifier says at the very end of a long log what it refuses.
+  std::string line(1u << 20, '\0');
+  const int n = vsnprintf(line.data(), line.size(), format, args);
+  line.resize(std::min<size_t>(static_cast<size_t>(std::max(n, 0)), line.size() - 1));
+  constexpr size_t kTail = 1024;
+  if (line.size() > kTail) line.erase(0, line.size() - kTail);
+  if (g_messages->size() < 4096) g_messages->append(line);
   return n;
 }
 

@@ -264,6 +264,8 @@ static __noinline int put_bytes(struct TaskState *t, void *ring, struct SlotStat
 /// Where the address of a call is: in an argument, or in the message that it points to.
 static __always_inline bool find_address(struct TaskState *t, __u8 address, struct Piece *piece) {
   __u32 arg = (address & 7) - 1;
+  // The verifier of Linux 6.1 knows the bounds of the register that was compared, and no other.
+  asm volatile("" : "+r"(arg));
   if (arg > 4) return false;
   piece->arg = arg;
   piece->kind = kDataSockaddr;
@@ -297,6 +299,7 @@ static __noinline int put_rest(struct TaskState *t, void *ring, struct SlotState
     if (!find_address(t, address, &piece) || !put_bytes(t, ring, slot, &piece))
       t->late |= kLateRest;
   __u32 arg = spec->bytes - 1;
+  asm volatile("" : "+r"(arg));
   if (arg > 4) return 0;
   piece.arg = arg;
   piece.kind = kDataBytes;
