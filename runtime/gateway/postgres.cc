@@ -86,20 +86,6 @@ void Session::Finished() {
   if (statements_ != nullptr) statements_->Finished();
 }
 
-namespace {
-
-class Factory final : public ProtocolFactory {
- public:
-  explicit Factory(Shared shared) : shared_(std::move(shared)) {}
-  std::unique_ptr<Protocol> Make(Link& link) override {
-    return std::make_unique<Session>(link, shared_);
-  }
-
- private:
-  Shared shared_;
-};
-
-}  // namespace
 }  // namespace pg
 
 Result<std::unique_ptr<ProtocolFactory>> MakePostgres(const Upstream& upstream,
@@ -111,7 +97,8 @@ Result<std::unique_ptr<ProtocolFactory>> MakePostgres(const Upstream& upstream,
   if (upstream.tls != TlsMode::kDisable) {
     CARREL_ASSIGN(shared.tls, TlsContext::Make(upstream));
   }
-  return std::unique_ptr<ProtocolFactory>(std::make_unique<pg::Factory>(std::move(shared)));
+  return std::unique_ptr<ProtocolFactory>(
+      std::make_unique<SessionFactory<pg::Session, pg::Shared>>(std::move(shared)));
 }
 
 }  // namespace carrel::gateway

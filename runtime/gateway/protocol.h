@@ -71,6 +71,19 @@ class ProtocolFactory {
   virtual std::unique_ptr<Protocol> Make(Link& link) = 0;
 };
 
+/// Makes sessions that all have what `Shared` holds.
+template <typename Session, typename Shared>
+class SessionFactory final : public ProtocolFactory {
+ public:
+  explicit SessionFactory(Shared shared) : shared_(std::move(shared)) {}
+  std::unique_ptr<Protocol> Make(Link& link) override {
+    return std::make_unique<Session>(link, shared_);
+  }
+
+ private:
+  Shared shared_;
+};
+
 /// Passes bytes on unread. Only for databases that the policy names as `relay`.
 std::unique_ptr<ProtocolFactory> MakePlainRelay();
 

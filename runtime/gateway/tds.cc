@@ -268,20 +268,6 @@ void Session::Finished() {
   if (statements_ != nullptr) statements_->Finished();
 }
 
-namespace {
-
-class Factory final : public ProtocolFactory {
- public:
-  explicit Factory(Shared shared) : shared_(std::move(shared)) {}
-  std::unique_ptr<Protocol> Make(Link& link) override {
-    return std::make_unique<Session>(link, shared_);
-  }
-
- private:
-  Shared shared_;
-};
-
-}  // namespace
 }  // namespace tds
 
 Result<std::unique_ptr<ProtocolFactory>> MakeTds(const Upstream& upstream, const JobLogin& login) {
@@ -289,7 +275,8 @@ Result<std::unique_ptr<ProtocolFactory>> MakeTds(const Upstream& upstream, const
   if (upstream.tls != TlsMode::kDisable) {
     CARREL_ASSIGN(shared.tls, TlsContext::Make(upstream));
   }
-  return std::unique_ptr<ProtocolFactory>(std::make_unique<tds::Factory>(std::move(shared)));
+  return std::unique_ptr<ProtocolFactory>(
+      std::make_unique<SessionFactory<tds::Session, tds::Shared>>(std::move(shared)));
 }
 
 }  // namespace carrel::gateway

@@ -36,11 +36,13 @@ class Server {
     std::vector<char*> argv;
     for (std::string& arg : args) argv.push_back(arg.data());
     argv.push_back(nullptr);
+    // Emptied before the fork: an earlier server's port must not be read from it.
+    const UniqueFd out(::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    EXPECT_TRUE(out);
     pid_ = ::fork();
     if (pid_ == 0) {
       ::dup2(input[0], 0);
-      const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      ::dup2(out, 1);
+      ::dup2(out.get(), 1);
       ::execv(argv[0], argv.data());
       ::_exit(127);
     }

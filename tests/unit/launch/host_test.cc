@@ -43,6 +43,12 @@ std::vector<std::string> CgroupsLeft(const HostFacts& facts) {
   return left;
 }
 
+// Whatever a test made below, the parents go with the last one.
+class CgroupParents : public ::testing::Environment {
+  void TearDown() override { EXPECT_TRUE(CgroupsLeft(Facts()).empty()); }
+};
+const auto* const kParents = ::testing::AddGlobalTestEnvironment(new CgroupParents);
+
 TEST(HostFacts, OfThisHost) {
   const HostFacts facts = Facts();
   ASSERT_FALSE(facts.hierarchies.empty());
