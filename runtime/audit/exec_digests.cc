@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "audit/raw_event.h"
 #include "base/fs.h"
 
@@ -19,6 +21,8 @@ constexpr uint64_t kMaxFile = 1ull << 30;
 constexpr uint64_t kMaxTotal = 8ull << 30;
 constexpr size_t kMaxFiles = 16384;
 constexpr size_t kMaxWaiting = 64;
+// Read at once: less than a thread's start takes.
+constexpr uint64_t kSmallFile = 64u << 10;
 
 bool IsSame(int fd, const ExecutedFile& file) {
   struct stat info {};
@@ -27,11 +31,11 @@ bool IsSame(int fd, const ExecutedFile& file) {
          info.st_ctim.tv_nsec == static_cast<long>(file.ctime_ns);
 }
 
-// 32 bytes, or none.
-std::string Digest(int fd) {
+// 32 bytes, or none. `size`: what is expected.
+std::string Digest(int fd, uint64_t size) {
   SHA256_CTX context;
   SHA256_Init(&context);
-  std::string buffer(256u << 10, '\0');
+  std::string buffer(std::min<uint64_t>(size + 1, 256u << 10), '\0');
   for (;;) {
     const ssize_t n = ::read(fd, buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
@@ -66,18 +70,38 @@ UniqueFd ExecDigests::Open(const ExecutedFile& file) {
   return named && IsSame(named->get(), file) ? std::move(*named) : UniqueFd();
 }
 
+// Only what lies where the action's root does, which is read-only to it.
+std::optional<DigestCache::Key> ExecDigests::CacheKey(int fd) const {
+  struct stat root {
+  }, info{};
+  if (!root_ || ::fstat(root_.get(), &root) != 0 || ::fstat(fd, &info) != 0) return std::nullopt;
+  if (root.st_dev != info.st_dev) return std::nullopt;
+  return DigestCache::Key{info.st_dev, info.st_ino, static_cast<uint64_t>(info.st_size),
+                          info.st_ctim.tv_sec, info.st_ctim.tv_nsec};
+}
+
 void ExecDigests::Add(ExecutedFile file) {
   const Key key{file.device, file.inode, file.ctime_s, file.ctime_ns, file.size};
   if (seen_.size() >= kMaxFiles || !seen_.insert(key).second) return;
-  Work work{{std::move(file), "", 0}, UniqueFd()};
-  const ExecutedFile& wanted = work.result.file;
-  if (wanted.size > kMaxFile || bytes_ + wanted.size > kMaxTotal) {
-    work.result.flags = kDataTruncated;
+  Work work{{std::move(file), "", 0}, UniqueFd(), std::nullopt};
+  ExecDigest& result = work.result;
+  if (result.file.size > kMaxFile || bytes_ + result.file.size > kMaxTotal) {
+    result.flags = kDataTruncated;
   } else {
-    bytes_ += wanted.size;
-    work.fd = Open(wanted);
-    if (!work.fd) work.result.flags = kDataFault;
+    bytes_ += result.file.size;
+    work.fd = Open(result.file);
+    if (!work.fd) result.flags = kDataFault;
   }
+  if (work.fd) work.key = CacheKey(work.fd.get());
+  if (work.key) result.digest = cache_.Find(*work.key);
+  if (work.fd && result.digest.empty() && result.file.size > kSmallFile)
+    return Queue(std::move(work));
+  ExecDigest done = Finish(std::move(work));
+  const std::lock_guard lock(mutex_);
+  done_.push_back(std::move(done));
+}
+
+void ExecDigests::Queue(Work work) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return waiting_.size() < kMaxWaiting; });
   waiting_.push_back(std::move(work));
@@ -93,8 +117,21 @@ void ExecDigests::Add(ExecutedFile file) {
   changed_.notify_all();
 }
 
+ExecDigest ExecDigests::Finish(Work work) const {
+  ExecDigest& result = work.result;
+  if (!work.fd || !result.digest.empty()) return std::move(result);
+  result.digest = Digest(work.fd.get(), result.file.size);
+  if (result.digest.empty()) result.flags = kDataFault;
+  if (!IsSame(work.fd.get(), result.file)) {
+    result.digest.clear();
+    result.flags = kDataChanged;
+  } else if (work.key) {
+    cache_.Keep(*work.key, result.digest);
+  }
+  return std::move(result);
+}
+
 std::vector<ExecDigest> ExecDigests::Take(bool wait) {
-  if (!thread_.joinable()) return {};
   std::unique_lock lock(mutex_);
   if (wait) changed_.wait(lock, [this] { return unfinished_ == 0; });
   return std::exchange(done_, {});
@@ -108,17 +145,9 @@ void ExecDigests::Loop() {
     Work work = std::move(waiting_.front());
     waiting_.pop_front();
     lock.unlock();
-    if (work.fd) {
-      work.result.digest = Digest(work.fd.get());
-      if (work.result.digest.empty()) work.result.flags = kDataFault;
-      if (!IsSame(work.fd.get(), work.result.file)) {
-        work.result.digest.clear();
-        work.result.flags = kDataChanged;
-      }
-      work.fd.reset();
-    }
+    ExecDigest done = Finish(std::move(work));
     lock.lock();
-    done_.push_back(std::move(work.result));
+    done_.push_back(std::move(done));
     --unfinished_;
     changed_.notify_all();
   }

@@ -1,4 +1,6 @@
-// SHA-256 of the files that an action executes, taken beside the recording, in a thread of its own.
+// SHA-256 of the files that an action executes, taken beside the recording, in a thread of its own
+// (small files at once). What lies on the file system of the action's root, which no action can
+// write to, is taken from the cache when an earlier run has read it.
 //
 // The file is opened when its exec is read from the ring, through the task that executed it or by
 // its path below the action's root, and must be the one of the exec: same inode number, size and
@@ -12,12 +14,14 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
 #include <tuple>
 #include <vector>
 
+#include "audit/digest_cache.h"
 #include "base/unique_fd.h"
 
 namespace carrel {
@@ -42,7 +46,8 @@ struct ExecDigest {
 
 class ExecDigests {
  public:
-  ExecDigests() = default;
+  /// `cache`: the file of a DigestCache; "" for none.
+  explicit ExecDigests(const std::string& cache = "") : cache_(cache) {}
   ExecDigests(const ExecDigests&) = delete;
   ExecDigests& operator=(const ExecDigests&) = delete;
   ~ExecDigests();
@@ -60,12 +65,17 @@ class ExecDigests {
   struct Work {
     ExecDigest result;
     UniqueFd fd;
+    std::optional<DigestCache::Key> key;  ///< of a file whose digest is kept for later runs
   };
   using Key = std::tuple<uint32_t, uint64_t, int64_t, uint32_t, uint64_t>;
 
   UniqueFd Open(const ExecutedFile& file);
+  std::optional<DigestCache::Key> CacheKey(int fd) const;
+  ExecDigest Finish(Work work) const;
+  void Queue(Work work);
   void Loop();
 
+  DigestCache cache_;
   UniqueFd root_;
   uint64_t bytes_ = 0;
   std::set<Key> seen_;

@@ -37,7 +37,8 @@ class LogWriter final : public AuditLog {
         path_(std::move(path)),
         dir_(std::move(dir)),
         fd_(std::move(fd)),
-        recorder_(encoder_) {}
+        recorder_(encoder_),
+        digests_(state_dir_ + "/exec-digests") {}
 
   Result<void> Start();
   /// Goes on after what `reader` has read.
