@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 
 #include "audit/syscall_names.h"
@@ -241,6 +242,17 @@ std::array<CallClass, kNumbers> MakeTable() {
   return table;
 }
 
+// The first member of the structure at argument `arg` (open_how: flags).
+std::optional<uint64_t> FirstOf(const AuditEvent& call, uint8_t arg) {
+  for (const Datum& datum : call.data) {
+    if (datum.kind != kDataBytes || datum.arg != arg || datum.bytes.size() < 8) continue;
+    uint64_t value = 0;
+    std::memcpy(&value, datum.bytes.data(), sizeof value);
+    return value;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 const char* ClassName(CallClass call_class) {
@@ -255,12 +267,12 @@ CallClass ClassOf(const AuditEvent& call) {
   return table[call.nr];
 }
 
-// openat2 has its flags in memory, where the log does not look.
 FileUse UseOf(const AuditEvent& open) {
   std::optional<uint64_t> flags;
   if (open.nr == SYS_creat) return FileUse::kWrite;
   if (open.nr == SYS_open) flags = open.args[1];
   if (open.nr == SYS_openat) flags = open.args[2];
+  if (open.nr == SYS_openat2) flags = FirstOf(open, 2);
   return flags && (*flags & O_ACCMODE) != O_RDONLY ? FileUse::kWrite : FileUse::kRead;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "audit/block_filter.h"
 #include "audit/render.h"
 
 namespace carrel {
@@ -21,6 +22,14 @@ bool AddressMatches(const AuditEvent& event, const std::string& prefix) {
   });
 }
 
+// What the header's index says.
+bool FilterMayMatch(std::string_view index, const EventFilter& filter) {
+  if (filter.path && !FilterMayHavePath(index, *filter.path)) return false;
+  if (filter.pid && !FilterMayHaveTask(index, *filter.pid)) return false;
+  if (filter.comm && !FilterMayHaveComm(index, *filter.comm)) return false;
+  return !filter.address || FilterMayHaveAddress(index);
+}
+
 }  // namespace
 
 bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
@@ -28,6 +37,8 @@ bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
   if (filter.since_ns && log.RealTime(header.last_ns) < *filter.since_ns) return false;
   if (filter.until_ns && log.RealTime(header.first_ns) > *filter.until_ns) return false;
   if (filter.denied && header.denied == 0) return false;
+  if ((filter.errors || filter.error) && header.failed == 0) return false;
+  if (!FilterMayMatch(header.filter, filter)) return false;
   if (header.calls == 0 && filter.wanted() == KindBit(EventKind::kCall)) return false;
   if (header.calls == header.rows && (filter.wanted() & KindBit(EventKind::kCall)) == 0)
     return false;
@@ -40,7 +51,7 @@ bool BlockMayMatch(const LogReader& log, const EventFilter& filter) {
 bool Matches(const AuditEvent& event, const LogReader& log, const EventFilter& filter) {
   if ((filter.wanted() & KindBit(event.kind)) == 0) return false;
   if (filter.denied && (event.flags & kCallDenied) == 0) return false;
-  if (filter.errors && (event.result >= 0 || event.result < -4095)) return false;
+  if (filter.errors && ErrorOf(event).empty()) return false;
   if (!filter.syscalls.empty() &&
       ((event.flags & kCallCompat) != 0 || std::find(filter.syscalls.begin(), filter.syscalls.end(),
                                                      event.nr) == filter.syscalls.end()))

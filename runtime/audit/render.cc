@@ -16,9 +16,25 @@ namespace {
 
 std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
 
-std::string DatumText(const Datum& datum) {
+// A structure begins with its flags where it has any.
+std::string StructureText(const AuditEvent& event, const Datum& datum) {
+  uint64_t first = 0;
+  if (datum.bytes.size() < sizeof first) return fmt::format("{{{} bytes}}", datum.bytes.size());
+  memcpy(&first, datum.bytes.data(), sizeof first);
+  const std::string name = SyscallOf(event);
+  if (name == "openat2") return '{' + FlagText(FlagGroup::kOpenFlags, first) + ", ...}";
+  if (name == "clone3") return '{' + FlagText(FlagGroup::kCloneFlags, first) + ", ...}";
+  return fmt::format("{{{} bytes}}", datum.bytes.size());
+}
+
+std::string DatumText(const AuditEvent& event, const Datum& datum) {
   if (datum.kind == kDataSockaddr) return Printable(SocketAddress(datum.bytes));
+  if (datum.kind == kDataBytes) return StructureText(event, datum);
   return Quoted(datum.bytes);
+}
+
+bool HasResult(const AuditEvent& call) {
+  return (call.flags & (kCallNoReturn | kCallEntryOnly)) == 0;
 }
 
 std::string ArgText(const AuditEvent& event, size_t i, bool decoded) {
@@ -79,7 +95,7 @@ std::string ExitText(uint32_t code) {
 }
 
 std::string ErrorOf(const AuditEvent& event) {
-  if (event.kind != EventKind::kCall || (event.flags & kCallNoReturn) != 0) return "";
+  if (event.kind != EventKind::kCall || !HasResult(event)) return "";
   if (event.result >= 0 || event.result < -4095) return "";
   switch (event.result) {
     case -512:
@@ -108,14 +124,27 @@ std::string ArgumentsText(const AuditEvent& event) {
     for (const Datum& datum : event.data)
       if (datum.arg == i && (datum.flags & kDataFault) == 0) shown = &datum;
     if (i > 0) line += ", ";
-    line += shown != nullptr ? DatumText(*shown) : ArgText(event, i, decoded);
+    line += shown != nullptr ? DatumText(event, *shown) : ArgText(event, i, decoded);
   }
   return line + ')';
 }
 
+std::string DigestText(const AuditEvent& event) {
+  for (const Datum& datum : event.data) {
+    if (datum.kind != kDataDigest) continue;
+    std::string hex;
+    for (const char c : datum.bytes) hex += fmt::format("{:02x}", static_cast<uint8_t>(c));
+    if (!hex.empty()) return hex;
+    return (datum.flags & kDataChanged) != 0     ? "unknown: changed"
+           : (datum.flags & kDataTruncated) != 0 ? "unknown: too large"
+                                                 : "unknown: gone";
+  }
+  return "unknown";
+}
+
 std::string CallText(const AuditEvent& event) {
   std::string line = ArgumentsText(event);
-  if ((event.flags & kCallNoReturn) != 0) return line + " = ?";
+  if (!HasResult(event)) return line + " = ?";
   line += fmt::format(" = {}", event.result);
   if (std::string error = ErrorOf(event); !error.empty()) line += ' ' + error;
   if ((event.flags & kCallDenied) != 0) line += " (denied)";
@@ -154,7 +183,7 @@ std::string EventCsv(const AuditEvent& event, const LogReader& log) {
   field(event.task.comm);
   field(call ? SyscallOf(event) : "");
   for (uint64_t arg : event.args) call ? number(arg) : field("");
-  call && (event.flags & kCallNoReturn) == 0 ? number(event.result) : field("");
+  call&& HasResult(event) ? number(event.result) : field("");
   field(ErrorOf(event));
   field(call && (event.flags & kCallDenied) != 0 ? "1" : "0");
   call ? number(event.duration_ns) : field("");
@@ -188,13 +217,16 @@ std::string EventText(const AuditEvent& event) {
       return line;
     }
     case EventKind::kExit:
-      return "* ends: " + ExitText(event.last ? event.group_code : event.code);
+      return "* ends: " + ExitText(event.last ? event.group_code : event.code) +
+             ((event.flags & kExitOom) != 0 ? ", memory had run out" : "");
     case EventKind::kComm:
       return "* is its name now";
     case EventKind::kStop:
-      return fmt::format("* held, {} bytes waited", event.waiting);
+      return fmt::format("* {}, {} bytes waited",
+                         (event.flags & kStopKilled) != 0 ? "killed: it could not be held" : "held",
+                         event.waiting);
     case EventKind::kDigest:
-      return "* was executed: <" + Printable(event.file.path) + '>';
+      return "* was executed: <" + Printable(event.file.path) + "> SHA-256 " + DigestText(event);
   }
   return "";
 }
@@ -204,7 +236,7 @@ namespace {
 // What a call came to, in few columns.
 std::string OutcomeText(const AuditEvent& event) {
   if (event.kind != EventKind::kCall) return "";
-  if ((event.flags & kCallNoReturn) != 0) return "?";
+  if (!HasResult(event)) return "?";
   std::string text = ErrorOf(event);
   if (text.empty())
     text = event.result >= 0 && event.result < 1'000'000

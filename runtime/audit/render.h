@@ -23,6 +23,9 @@ std::string ExitText(uint32_t code);
 /// The value of `name` for the result of a call: "ENOENT" for an error, "" for success.
 std::string ErrorOf(const AuditEvent& event);
 
+/// Of a kDigest: 64 hexadecimal digits, or why there are none.
+std::string DigestText(const AuditEvent& event);
+
 /// "openat", "i386:open"...
 std::string SyscallOf(const AuditEvent& event);
 

@@ -241,10 +241,16 @@ void Gatherer::Add(const AuditEvent& event) {
       ReportProcess& process = out_.processes[Process(event, at)];
       process.end_ns = std::max(process.end_ns, at);
       if (event.last) process.ended = ExitText(event.group_code);
+      if ((event.flags & kExitOom) != 0) Count(out_.odd[kOddMemoryOut], process.comm, event, at);
       return;
     }
     case EventKind::kStop:
       ++out_.stops;
+      if ((event.flags & kStopKilled) != 0) Count(out_.odd[kOddNotHeld], "", event, at);
+      return;
+    case EventKind::kDigest:
+      if (out_.digests.size() < kMaxDeeds)
+        out_.digests[Printable(event.file.path)] = DigestText(event);
       return;
     case EventKind::kComm:
       return;

@@ -77,6 +77,7 @@ struct ReportData {
   std::map<std::string, ReportFile> files;
   uint64_t files_left_out = 0;
   std::map<std::string, ReportDeed> denied_calls, connections, programs;
+  std::map<std::string, std::string> digests;  ///< of executed files, by path
   uint64_t deeds_left_out = 0;
   std::vector<ReportRecord> records, database;
   uint64_t database_left_out = 0;

@@ -147,6 +147,8 @@ void Finder::Odd() {
   } kOdd[] = {
       {kOddForeign, kAlarm, "Calls through a foreign interface (32-bit, x32)"},
       {kOddOutside, kAlarm, "Files outside the job's root were opened"},
+      {kOddNotHeld, kAlarm, "Processes were killed that could not be held for the log"},
+      {kOddMemoryOut, kLook, "Processes were chosen when memory had run out"},
       {kOddPlace, kLook, "Names were used that an analysis has no use for"},
       {kOddProgram, kLook, "Programs ran from places that the job can write"},
       {kOddName, kLook, "Names with control characters, or that are not UTF-8"},

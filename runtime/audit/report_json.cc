@@ -99,6 +99,17 @@ OrderedJson DeedTable(const std::map<std::string, ReportDeed>& deeds) {
   return Table(std::move(rows), deeds.size());
 }
 
+// The digest of each program beside it.
+OrderedJson ProgramTable(const ReportData& data) {
+  OrderedJson table = DeedTable(data.programs);
+  for (OrderedJson& row : table["rows"]) {
+    const std::string what = row[0].get<std::string>();
+    auto digest = data.digests.find(what.substr(0, what.find('\n')));
+    row.push_back(digest == data.digests.end() ? "" : digest->second);
+  }
+  return table;
+}
+
 OrderedJson SyscallRows(const ReportData& data) {
   OrderedJson rows = OrderedJson::array();
   for (const SyscallStats& stats : data.syscalls.Sorted())
@@ -171,7 +182,7 @@ OrderedJson ReportJson(const ReportData& data, const LogVerdict& verdict,
   report["files"] = FileTable(data);
   report["denied"] = DeedTable(data.denied_calls);
   report["connections"] = DeedTable(data.connections);
-  report["programs"] = DeedTable(data.programs);
+  report["programs"] = ProgramTable(data);
   report["syscalls"] = SyscallRows(data);
   report["records"] = RecordList(data.records);
   report["database"] = RecordList(data.database);

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMaxRefused = 200;
 
-bool IsError(const AuditEvent& call) { return call.result < 0 && call.result >= -4095; }
+bool IsError(const AuditEvent& call) { return !ErrorOf(call).empty(); }
 
 class Summarizer {
  public:

@@ -161,10 +161,10 @@ function lists() {
     ['failed', 'count', 4], ['last error', 'text', 5], ['first by', 'text', 6],
     ['first', 'offset', 7]], report.files);
   const programs = { ...report.programs, rows: report.programs.rows.map((row) => [
-    ...row[0].split('\n'), row[2], row[3], row[4], row[5]]) };
+    ...row[0].split('\n'), row[2], row[3], row[4], row[5], row[6]]) };
   addTable(section('programs', 'Programs'), 'Programs', [
-    ['file', 'text', 0], ['arguments', 'text', 1], ['times', 'number', 2], ['first', 'offset', 5]],
-  programs);
+    ['file', 'text', 0], ['arguments', 'text', 1], ['times', 'number', 2], ['first', 'offset', 5],
+    ['SHA-256', 'text', 6]], programs);
   const connections = { ...report.connections, rows: report.connections.rows.map((row) => {
     const [call, ...rest] = row[0].split(' ');
     return [call, rest.slice(0, -1).join(' '), row[1] === 'ok' ? '' : row[1], ...row.slice(2)];

@@ -1,14 +1,17 @@
 // What the audit commands make of a log, without one: text, order, time line, oddities, profiles.
 #include "audit/report.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/syscall.h>
 
 #include <random>
 
 #include "audit/behaviour.h"
+#include "audit/call_class.h"
 #include "audit/oddities.h"
 #include "audit/ordered_work.h"
+#include "audit/render.h"
 #include "audit/seccomp_profile.h"
 #include "audit/text.h"
 
@@ -142,6 +145,25 @@ TEST(Oddities, AreSeenAndOrdinaryCallsAreNone) {
   EXPECT_EQ(OddKinds(exec), "");
   exec.file.flags = kDataOutside;
   EXPECT_EQ(OddKinds(exec), "outside ");
+}
+
+TEST(FileUse, IsReadFromTheFlagsWhereverTheyAre) {
+  EXPECT_EQ(UseOf(Call(SYS_openat, {0, 0, O_WRONLY | O_CREAT})), FileUse::kWrite);
+  EXPECT_EQ(UseOf(Call(SYS_openat, {0, 0, O_RDONLY | O_CLOEXEC})), FileUse::kRead);
+  EXPECT_EQ(UseOf(Call(SYS_creat)), FileUse::kWrite);
+  AuditEvent event = Call(SYS_openat2);
+  std::string how(24, '\0');
+  how[0] = O_RDWR;
+  event.data = {{2, kDataBytes, 0, how}};
+  EXPECT_EQ(UseOf(event), FileUse::kWrite);
+  EXPECT_NE(CallText(event).find("{O_RDWR, ...}"), std::string::npos) << CallText(event);
+}
+
+TEST(EntryOnly, HasNoResult) {
+  AuditEvent event = Call(SYS_openat, {}, kCallEntryOnly);
+  event.result = -2;
+  EXPECT_EQ(ErrorOf(event), "");
+  EXPECT_TRUE(CallText(event).ends_with("= ?")) << CallText(event);
 }
 
 TEST(ProfileUse, KeepsRulesThatCallsMet) {
