@@ -183,7 +183,7 @@ std::string EventCsv(const AuditEvent& event, const LogReader& log) {
   field(event.task.comm);
   field(call ? SyscallOf(event) : "");
   for (uint64_t arg : event.args) call ? number(arg) : field("");
-  call&& HasResult(event) ? number(event.result) : field("");
+  (call && HasResult(event)) ? number(event.result) : field("");
   field(ErrorOf(event));
   field(call && (event.flags & kCallDenied) != 0 ? "1" : "0");
   call ? number(event.duration_ns) : field("");
