@@ -5,7 +5,10 @@ file(GLOB payloads CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/payloads/*.c)
 foreach(source ${payloads})
   get_filename_component(name ${source} NAME_WE)
   add_executable(payload_${name} ${source})
-  target_link_options(payload_${name} PRIVATE -static)
+  # Static, as inside there are no libraries; without the build's sanitizer, which cannot be.
+  target_compile_options(payload_${name} PRIVATE $<$<BOOL:${CARREL_SANITIZE}>:-fno-sanitize=all>)
+  target_link_options(payload_${name} PRIVATE
+    $<$<BOOL:${CARREL_SANITIZE}>:-fno-sanitize=all> -static)
   set_target_properties(payload_${name} PROPERTIES OUTPUT_NAME ${name}
     RUNTIME_OUTPUT_DIRECTORY ${payload_dir} POSITION_INDEPENDENT_CODE OFF)
 endforeach()
@@ -38,3 +41,12 @@ endforeach()
 
 # It compiles a profile, and asks the filter.
 target_link_libraries(integration_audit_profile_test PRIVATE carrel_launch)
+
+# By hand: see the file.
+add_executable(endurance EXCLUDE_FROM_ALL
+  ${CMAKE_CURRENT_SOURCE_DIR}/endurance/verbs_endurance_test.cc)
+target_include_directories(endurance PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(endurance PRIVATE carrel_audit GTest::gtest_main GTest::gmock)
+target_compile_definitions(endurance PRIVATE CARREL_BINARY="$<TARGET_FILE:carrel>"
+  CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+add_dependencies(endurance carrel)

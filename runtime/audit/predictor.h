@@ -31,8 +31,8 @@ class Predictor {
 class Recents {
  public:
   static constexpr size_t kDepth = 15;
-  Recents() : lists_(new List[kTasks * 6]) { Reset(); }
-  void Reset() { std::memset(lists_.get(), 0, sizeof(List) * kTasks * 6); }
+  Recents() : lists_(new List[kTasks * kArgs]) { Reset(); }
+  void Reset() { std::memset(lists_.get(), 0, sizeof(List) * kTasks * kArgs); }
 
   /// Where `value` is, 1 to kDepth, or 0; moves it to the front, or puts it there.
   uint8_t Find(uint32_t task, int arg, uint64_t value) {
@@ -56,8 +56,9 @@ class Recents {
     uint64_t values[kDepth];
   };
   static constexpr uint32_t kTasks = 32;
+  static constexpr size_t kArgs = 6;
   List& For(uint32_t task, int arg) {
-    return lists_[(task % kTasks) * 6 + static_cast<uint32_t>(arg)];
+    return lists_[(task % kTasks) * kArgs + static_cast<uint32_t>(arg)];
   }
   static void ToFront(List& list, size_t at, uint64_t value) {
     std::memmove(list.values + 1, list.values, at * sizeof(uint64_t));

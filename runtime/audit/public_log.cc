@@ -89,7 +89,7 @@ Result<TreeHead> ReadHead(const std::string& state_dir, const std::string& direc
   return ParseHead(state_dir, *text, finding);
 }
 
-Result<void> WriteHead(int dir, const std::string& state_dir, TreeHead head) {
+Result<void> WriteHead(int dir, const std::string& state_dir, const TreeHead& head) {
   CARREL_ASSIGN(HostKey key, HostKey::Open(state_dir));
   const std::string text = HeadJson(head, Rfc3339(NowNs())).dump();
   CARREL_ASSIGN(Signature signature, key.Sign(text));

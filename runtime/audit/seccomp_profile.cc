@@ -116,7 +116,7 @@ std::vector<std::string> ProfileUse::UnusedConditions() const {
   std::vector<std::string> out;
   for (const Rule& rule : rules_) {
     if (!rule.allows || rule.compares.empty() || !rule.used_by.empty()) continue;
-    for (const Json& name : rule.json["names"]) {
+    for (const auto& name : rule.json["names"]) {
       const std::string text = name.get<std::string>();
       if (std::find(excess.begin(), excess.end(), text) != excess.end()) continue;
       out.push_back(text + ": " + rule.json.value("comment", rule.json["args"].dump()));

@@ -171,7 +171,7 @@ std::string Md5Password(std::string_view user, std::string_view password, std::s
     return text;
   };
   std::string inner = hex(password, user);
-  const std::string outer = "md5" + hex(inner, salt);
+  std::string outer = "md5" + hex(inner, salt);
   Wipe(inner);
   return outer;
 }

@@ -92,8 +92,8 @@ std::vector<std::string> MmdebstrapOptions(const Recipe& recipe, const std::stri
       "--dpkgopt=path-include=/usr/share/doc/*/copyright",
       "--skip=download/empty,essential/unlink,cleanup/reproducible",
       // /bin, /lib and their like are links from the start, as on every Debian since 12.
-      "--setup-hook=cd \"$1\" && for d in bin sbin lib lib64; do mkdir -p usr/$d && ln -s usr/$d "
-      "$d; done",
+      ("--setup-hook=cd \"$1\" && for d in bin sbin lib lib64; do mkdir -p usr/$d && "
+       "ln -s usr/$d $d; done"),
       "--setup-hook=mkdir -p " + archives + " && find " + kept + " -name '*.deb' -exec cp -l -t " +
           archives + " {} +",
       "--customize-hook=find " + archives + " -maxdepth 1 -name '*.deb' ! -name '*+carrel*'" +

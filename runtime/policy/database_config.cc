@@ -111,7 +111,7 @@ void DecodeServer(JsonObject& in, DatabaseConfig& database) {
       number = limits.Int(key, 1, most).value_or(number);
     };
     take("connections", 16'384, database.max_connections);
-    take("idle_seconds", 31 * 86'400, database.idle_seconds);
+    take("idle_seconds", 31ll * 86'400, database.idle_seconds);
     take("login_seconds", 600, database.login_seconds);
     in.Merge(limits.Finish());
   }

@@ -28,7 +28,7 @@ Limits BuiltInDefaults() {
   limits.memory_bytes = 4ull << 30;
   limits.cpu_milli = 2000;
   limits.pids = 1024;
-  limits.time_seconds = 24 * 3600;
+  limits.time_seconds = 24ull * 3600;
   limits.scratch_bytes = 10ull << 30;
   limits.scratch_inodes = 200'000;
   limits.file_bytes = 10ull << 30;
@@ -44,7 +44,7 @@ Limits BuiltInMaxima() {
   limits.memory_bytes = 256ull << 30;
   limits.cpu_milli = 64'000;
   limits.pids = 32'768;
-  limits.time_seconds = 31 * 86400;
+  limits.time_seconds = 31ull * 86400;
   limits.scratch_bytes = 1ull << 40;
   limits.scratch_inodes = 10'000'000;
   limits.file_bytes = 1ull << 40;

@@ -1,6 +1,7 @@
 #include "policy/limits.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "policy/names.h"
 
@@ -18,7 +19,7 @@ std::optional<uint64_t> DecodeOne(const Json& value, const std::string& name) {
   }
   if (name == "cpus" && value.is_number()) {
     const double cpus = value.get<double>();
-    if (cpus > 0 && cpus < 1e6) return static_cast<uint64_t>(cpus * 1000 + 0.5);
+    if (cpus > 0 && cpus < 1e6) return static_cast<uint64_t>(std::llround(cpus * 1000));
     return std::nullopt;
   }
   if (value.is_number_unsigned()) return value.get<uint64_t>();

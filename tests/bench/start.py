@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -107,11 +108,16 @@ def make_bundle(work, root):
     return bundle
 
 
-def oci_command(runtime, bundle, root_dir):
+def without_unified(command):
     # Debian's crun refuses a hybrid cgroup layout; without the v2 tree it takes the v1 ones.
     script = ("if [ -d /sys/fs/cgroup/unified ]; then umount /sys/fs/cgroup/unified; fi; "
-              f"exec {runtime} --root {root_dir} run --bundle {bundle} bench$$")
+              "exec " + " ".join(map(shlex.quote, command)))
     return ["unshare", "-m", "sh", "-c", script]
+
+
+def oci_command(runtime, bundle, root_dir):
+    command = without_unified([runtime, "--root", str(root_dir), "run", "--bundle", str(bundle)])
+    return [*command[:-1], command[-1] + " bench$$"]
 
 
 def start(command, pass_fd):

@@ -96,7 +96,7 @@ std::string CloneText(uint64_t value) {
   return text.empty() ? "0" : text;
 }
 
-std::string OrNumber(std::string name, uint64_t value) {
+std::string OrNumber(const std::string& name, uint64_t value) {
   return name.empty() ? std::to_string(value) : name;
 }
 
