@@ -214,7 +214,7 @@ class CarrelExecutor:
 
 def remove_beneath(root, parts):
     """Removes root/parts..., never through a link or "..". True when it isn't there any more."""
-    if any(part in ("", ".", "..") for part in parts):
+    if any(part in ("", ".", "..") or "/" in part or "\0" in part for part in parts):
         return False
     try:
         directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)

@@ -108,8 +108,10 @@ void Connection::OnWritable(Peer& peer) {
 
 void Connection::OnReadable(Peer& peer) {
   if (state_ == State::kDone) return;
-  const ssize_t n = ::recv(peer.socket.native_handle(), shared_.buffer.data(),
-                           shared_.buffer.size(), MSG_DONTWAIT);
+  // Others were read since this was asked for, and the log may be full now.
+  if (&peer == &client_ ? !MayReadClient() : !LogHasRoom()) return Update();
+  const size_t most = &peer == &client_ ? protocol_->ClientBytes() : shared_.buffer.size();
+  const ssize_t n = ::recv(peer.socket.native_handle(), shared_.buffer.data(), most, MSG_DONTWAIT);
   if (n < 0 && errno != EAGAIN && errno != EINTR) Broken(peer, errno);
   if (n == 0) peer.ended = true;
   if (n >= 0 && state_ == State::kOpen) {
@@ -154,6 +156,11 @@ void Connection::PassEnd(const Peer& from, Peer& to) {
 bool Connection::MayReadClient() {
   if (state_ == State::kLingering) return true;
   if (state_ != State::kOpen || server_.blocked() || !protocol_->WantsClient()) return false;
+  return LogHasRoom();
+}
+
+// What either side sends can make records.
+bool Connection::LogHasRoom() {
   if (!shared_.records->Full()) return true;
   shared_.starved();
   return false;
@@ -177,7 +184,7 @@ void Connection::Update() {
   if (MayReadClient()) ArmRead(client_);
   if (state_ != State::kOpen) return;
   ArmWrite(server_);
-  if (!client_.blocked()) ArmRead(server_);
+  if (!client_.blocked() && LogHasRoom()) ArmRead(server_);
 }
 
 void Connection::Tick(int64_t now_ns) {

@@ -19,7 +19,7 @@ struct LoopShared {
   RelayOptions options;
   boost::asio::ip::tcp::endpoint database;
   RecordQueue* records = nullptr;
-  std::string buffer = std::string(128u << 10, '\0');  ///< what is being read now
+  std::string buffer = std::string(Protocol::kBulkBytes, '\0');  ///< what is being read now
   std::function<void()> starved;  ///< a connection waits for room in the log: Update it later
   std::function<void(uint64_t id)> ended;
 };
@@ -75,6 +75,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   void ArmWrite(Peer& peer);
   void PassEnd(const Peer& from, Peer& to);
   bool MayReadClient();
+  bool LogHasRoom();
   void Broken(Peer& peer, int code);
   void Done();
 

@@ -44,6 +44,7 @@ class Session final : public Protocol {
   void ConnectFailed(const std::string& why) override;
   void ServerEnded() override;
   bool WantsClient() const override;
+  size_t ClientBytes() const override;
   bool LoggedIn() const override { return state_ == State::kRelay; }
   bool Busy() const override { return statements_ && statements_->Busy(); }
   void Finished() override;

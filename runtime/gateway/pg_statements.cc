@@ -1,5 +1,7 @@
 #include "gateway/pg_statements.h"
 
+#include <algorithm>
+
 #include "base/clock.h"
 
 namespace carrel::gateway::pg {
@@ -7,6 +9,8 @@ namespace {
 
 constexpr std::string_view kClientTypes = "QPBDECSHdcfFX";
 constexpr std::string_view kServerTypes = "123ACDEGHINSTVZcdnst";
+constexpr size_t kMaxTypes = 1000;        // in one record
+constexpr uint64_t kMaxStrayErrors = 16;  // in the log of one connection
 constexpr std::string_view kNotRun = "not run: an earlier statement of the batch failed";
 
 // A name as the server sees it: it keeps 63 bytes.
@@ -30,7 +34,10 @@ std::vector<std::string> TypeNames(std::string_view counted) {
   const size_t count = ReadU16(counted);
   counted.remove_prefix(2);
   for (size_t i = 0; i < count && counted.size() >= 4; ++i, counted.remove_prefix(4))
-    names.push_back(TypeName(ReadU32(counted)));
+    if (names.size() < kMaxTypes)
+      names.push_back(TypeName(ReadU32(counted)));
+    else if (i + 1 == count || counted.size() < 8)
+      names.push_back("and " + std::to_string(i + 1 - kMaxTypes) + " more");
   return names;
 }
 
@@ -111,16 +118,19 @@ void Statements::AddText(std::string_view bytes) {
     const size_t take = std::min(bytes.size(), kMaxPart - text.size());
     text.append(bytes.substr(0, take));
     bytes.remove_prefix(take);
-    if (text.size() < kMaxPart || bytes.empty()) continue;
-    Redact(text);
-    link_.Log(Event{"statement-text",
-                    link_.id(),
-                    {{"statement", reading_->number},
-                     {"part", uint64_t{reading_->part}},
-                     {"text", std::move(text)}}});
-    text.clear();
-    ++reading_->part;
+    if (text.size() == kMaxPart && !bytes.empty()) AddPart(*reading_);
   }
+}
+
+void Statements::AddPart(Statement& statement) {
+  Redact(statement.text);
+  link_.Log(Event{"statement-text",
+                  link_.id(),
+                  {{"statement", statement.number},
+                   {"part", uint64_t{statement.part}},
+                   {"text", std::move(statement.text)}}});
+  statement.text.clear();
+  ++statement.part;
 }
 
 bool Statements::EndClient() {
@@ -151,11 +161,11 @@ bool Statements::EndClient() {
     }
     case 'c':
     case 'f':
+      ++ends_;
       copy_in_ = false;
       return true;
     case 'S':
-      // While the server takes a COPY's data it drops these; one comes after the data's end.
-      if (!copy_in_) Ask('S');
+      Ask('S');
       return true;
     default:  // H, X
       return true;
@@ -212,7 +222,12 @@ void Statements::Remember(std::map<std::string, uint64_t>& names, std::string_vi
 void Statements::Ask(char type, std::unique_ptr<Statement> log) {
   if (type == 'S') skipping_ = false;
   if (!skipping_) {
-    pending_.push_back({type, std::move(log)});
+    if (log != nullptr) {
+      // Where many wait for their answers, their texts don't.
+      if (pending_text_ + log->text.size() > kMaxPendingText) AddPart(*log);
+      pending_text_ += log->text.size();
+    }
+    pending_.push_back({type, std::move(log), ends_, type == 'S' && copy_in_});
   } else if (log != nullptr) {
     log->tag = kNotRun;
     Emit(std::move(log));
@@ -226,12 +241,10 @@ bool Statements::BeginServer(char type, uint32_t size) {
   switch (type) {
     case 'D':
     case 'd':
-      if (Statement* log = Front("QE")) {
-        ++log->rows;
-        log->bytes_out += size;
-      }
+      CountRow(size);
       return true;
     case 'V':
+      Meet("F");
       if (Statement* log = Front("F")) log->bytes_out += size;
       return true;
     default:
@@ -244,16 +257,20 @@ bool Statements::BeginServer(char type, uint32_t size) {
 bool Statements::EndServer() {
   switch (server_type_) {
     case '1':
+      Meet("P");
       Answered("P", "");
       break;
     case '2':
+      Meet("B");
       Answered("B", "");
       break;
     case '3':
+      Meet("C");
       Answered("C", "");
       break;
     case 'T':
     case 'n':
+      Meet("DQ");
       Answered("D", "");
       break;
     case 't':
@@ -261,18 +278,16 @@ bool Statements::EndServer() {
       break;
     case 'C':
       AddTag(std::string_view(server_head_).substr(0, server_head_.find('\0')));
-      copy_in_ = false;
+      if (copying_) CopyDone();
       Answered("E", "");
       break;
     case 'I':
-      Answered("E", "");
-      break;
     case 's':
-      Answered("E", "suspended");
+      Meet("QE");
+      Answered("E", server_type_ == 's' ? "suspended" : "");
       break;
     case 'G':
-      copy_in_ = true;
-      if (Front("E") != nullptr) DropSyncs();
+      CopyBegins();
       break;
     case 'E':
       Failed(ErrorField(server_head_, 'C'));
@@ -292,7 +307,32 @@ Statement* Statements::Front(std::string_view types) {
   return pending_.front().log.get();
 }
 
+// The answer that came is one to a request of these types. What stands before the first of them
+// has no answer any more: it is logged as it is, unfinished.
+void Statements::Meet(std::string_view types) {
+  const auto fits = [&](const Request& request) { return types.find(request.type) != types.npos; };
+  if (pending_.empty() || fits(pending_.front())) return;
+  if (std::none_of(pending_.begin(), pending_.end(), fits)) return;
+  while (!fits(pending_.front()))
+    if (auto log = TakeFront(); log != nullptr) Emit(std::move(log));
+}
+
+std::unique_ptr<Statement> Statements::TakeFront() {
+  auto log = std::move(pending_.front().log);
+  if (log != nullptr) pending_text_ -= log->text.size();
+  pending_.pop_front();
+  return log;
+}
+
+void Statements::CountRow(uint32_t bytes) {
+  Meet("QE");
+  Statement* log = Front("QE");
+  ++(log != nullptr ? log->rows : stray_rows_);
+  (log != nullptr ? log->bytes_out : stray_bytes_) += bytes;
+}
+
 void Statements::AddTag(std::string_view tag) {
+  Meet("QE");
   Statement* log = Front("QE");
   if (log == nullptr || log->tag.size() > 1000) return;
   if (!log->tag.empty()) log->tag += "; ";
@@ -301,8 +341,7 @@ void Statements::AddTag(std::string_view tag) {
 
 void Statements::Answered(std::string_view types, std::string_view tag) {
   if (pending_.empty() || types.find(pending_.front().type) == types.npos) return;
-  auto log = std::move(pending_.front().log);
-  pending_.pop_front();
+  auto log = TakeFront();
   if (log == nullptr) return;
   if (!tag.empty()) log->tag = tag;
   log->duration_ns = now_ns_ - log->began_ns;
@@ -310,6 +349,9 @@ void Statements::Answered(std::string_view types, std::string_view tag) {
 }
 
 void Statements::NoteTypes() {
+  Meet("D");
+  if (pending_.empty() || pending_.front().type != 'D' || pending_.front().described) return;
+  pending_.front().described = true;
   const std::vector<std::string> types = TypeNames(server_head_);
   if (types.empty()) return;
   std::string joined;
@@ -319,8 +361,10 @@ void Statements::NoteTypes() {
 
 void Statements::Failed(std::string_view sqlstate) {
   const std::string state(sqlstate.substr(0, 5));
-  copy_in_ = false;
+  copying_ = copy_in_ = false;
+  while (unsure_ && pending_.size() > 1 && pending_.front().perhaps) pending_.pop_front();
   if (pending_.empty()) {
+    if (++stray_errors_ > kMaxStrayErrors) return;
     link_.Log(Event{"gateway-server-error", link_.id(), {{"error", state}}});
     return;
   }
@@ -330,30 +374,53 @@ void Statements::Failed(std::string_view sqlstate) {
   Answered("PBDEC", "");
   // The server drops what else was asked, up to the next Sync.
   while (!pending_.empty() && pending_.front().type != 'S') {
-    auto log = std::move(pending_.front().log);
-    pending_.pop_front();
+    auto log = TakeFront();
     if (log == nullptr) continue;
-    log->tag = kNotRun;
+    if (!unsure_) log->tag = kNotRun;
     Emit(std::move(log));
   }
-  skipping_ = pending_.empty();
+  skipping_ = pending_.empty() && !unsure_;
 }
 
 void Statements::Ready() {
+  copying_ = copy_in_ = false;
   while (!pending_.empty()) {
     const char type = pending_.front().type;
+    const bool perhaps = pending_.front().perhaps;
     Answered(std::string_view(&type, 1), "");
-    if (type == 'Q' || type == 'F' || type == 'S') return;
+    if (type != 'Q' && type != 'F' && type != 'S') continue;
+    // This answer may have been that of the next Sync.
+    unsure_ = unsure_ || perhaps;
+    if (unsure_ && !pending_.empty() && pending_.front().type == 'S')
+      pending_.front().perhaps = true;
+    break;
   }
+  unsure_ = unsure_ && !pending_.empty();
 }
 
-void Statements::DropSyncs() {
-  std::erase_if(pending_, [](const Request& request) { return request.type == 'S'; });
+// The server now drops each Sync that it reads before the data's end, unless the COPY fails first:
+// also those that were sent already.
+void Statements::CopyBegins() {
+  Meet("QE");
+  if (!pending_.empty()) copy_end_ = std::max(copy_end_, pending_.front().ends);
+  copying_ = true;
+  copy_in_ = ends_ == copy_end_;
+  for (Request& request : pending_)
+    request.perhaps = request.type == 'S' && request.ends == copy_end_;
+}
+
+// It has taken all data: the Syncs on the way to their end are gone.
+void Statements::CopyDone() {
+  copying_ = copy_in_ = false;
+  std::erase_if(pending_, [this](const Request& request) {
+    return request.type == 'S' && request.perhaps && request.ends == copy_end_;
+  });
+  ++copy_end_;
 }
 
 void Statements::Redact(std::string& text) const {
   if (secret_.empty()) return;
-  for (size_t at; (at = text.find(secret_)) != std::string::npos;)
+  for (size_t at = 0; (at = text.find(secret_, at)) != std::string::npos; at += 2)
     text.replace(at, secret_.size(), "[]");
 }
 
@@ -370,6 +437,11 @@ void Statements::Finished() {
   for (Request& request : pending_)
     if (request.log != nullptr) Emit(std::move(request.log));
   pending_.clear();
+  if (stray_rows_ == 0) return;
+  link_.Log(Event{
+      "statement-rows",
+      link_.id(),
+      {{"rows", stray_rows_}, {"bytes", stray_bytes_}, {"why", "their statement is not known"}}});
 }
 
 }  // namespace carrel::gateway::pg

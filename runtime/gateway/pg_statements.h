@@ -2,8 +2,13 @@
 // what came of it. Passes nothing on and changes nothing.
 //
 // What a client asked is logged whatever the order of the answers: a client that confuses the
-// matching (it can, by sending what the protocol doesn't allow) spoils the durations and rows of
-// its own statements, and hides none.
+// matching (it can, by sending what the protocol doesn't allow) spoils the durations of its own
+// statements, and hides none. What is not certain is left "unfinished": "not run" is said only of
+// what the server cannot have run, and rows that fit no statement are counted apart.
+//
+// The one place where the protocol alone doesn't say what the server does is a Sync beside a COPY
+// FROM of the extended protocol: the server drops those that it reads before the data's end, and
+// answers the first that it reads after the COPY has failed. Which, only later answers show.
 #pragma once
 
 #include <array>
@@ -30,11 +35,16 @@ class Statements {
   bool Busy() const { return !pending_.empty(); }
   /// False: so many requests are without an answer that no more is to be taken.
   bool Room() const { return pending_.size() < kMaxPending; }
+  /// The client sends a COPY's data: much at once is no more than that.
+  bool InCopy() const { return copy_in_; }
   /// Logs what has no answer.
   void Finished();
 
  private:
-  static constexpr size_t kMaxPending = 16384;
+  // A server keeps 8 KiB of answers, of 5 bytes or more, before it sends them: with fewer requests
+  // than that a client's pipeline could stand still for ever.
+  static constexpr size_t kMaxPending = 4096;
+  static constexpr size_t kMaxPendingText = 1u << 20;
   static constexpr size_t kMaxNames = 10'000;    ///< prepared statements, portals
   static constexpr size_t kMaxHead = 4096;       ///< of a body of which the start is of interest
   static constexpr size_t kMaxPart = 64u << 10;  ///< of a text in one record
@@ -43,6 +53,9 @@ class Statements {
   struct Request {
     char type;
     std::unique_ptr<Statement> log;
+    uint64_t ends = 0;       ///< CopyDone and CopyFail that the client sent before it
+    bool perhaps = false;    ///< a Sync that will have no answer if the server dropped it
+    bool described = false;  ///< its parameters' types came
   };
 
   // What MessageReader calls, for each side.
@@ -74,13 +87,18 @@ class Statements {
   bool BeginServer(char type, uint32_t size);
   bool EndServer();
 
+  void AddPart(Statement& statement);
   std::unique_ptr<Statement> NewStatement(const char* how);
   void Ask(char type, std::unique_ptr<Statement> log = nullptr);
   Statement* Front(std::string_view types);
+  std::unique_ptr<Statement> TakeFront();
+  void Meet(std::string_view types);
+  void CountRow(uint32_t bytes);
   void Answered(std::string_view types, std::string_view tag);
   void Failed(std::string_view sqlstate);
   void Ready();
-  void DropSyncs();
+  void CopyBegins();
+  void CopyDone();
   void Emit(std::unique_ptr<Statement> log);
   void Redact(std::string& text) const;
   void AddTag(std::string_view tag);
@@ -102,7 +120,15 @@ class Statements {
   enum class Part { kName, kText, kTail } part_ = Part::kText;
 
   std::deque<Request> pending_;
-  bool copy_in_ = false;
+  size_t pending_text_ = 0;  ///< bytes of statements in pending_
+  uint64_t stray_rows_ = 0, stray_bytes_ = 0, stray_errors_ = 0;
+  bool copying_ = false;   ///< a COPY FROM has begun, and the server has not said how it ended
+  bool copy_in_ = false;   ///< and the client has not sent the end of its data
+  uint64_t ends_ = 0;      ///< CopyDone and CopyFail that the client sent
+  uint64_t copy_end_ = 0;  ///< which of them ends the present or next COPY, at least
+  /// A Sync may have been dropped that is still waited for: pending_ may begin too early. It is
+  /// certain again when nothing is pending.
+  bool unsure_ = false;
   bool skipping_ = false;  ///< an error: the server drops all until the next Sync
   std::map<std::string, uint64_t> prepared_, portals_;  ///< names to statements' numbers
   uint64_t described_ = 0;

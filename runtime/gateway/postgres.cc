@@ -24,6 +24,11 @@ bool Session::WantsClient() const {
   }
 }
 
+// A statement can be six bytes, and what is kept of it is fifty times that. Data are just data.
+size_t Session::ClientBytes() const {
+  return statements_ != nullptr && statements_->InCopy() ? kBulkBytes : kBulkBytes / 8;
+}
+
 void Session::FromClient(std::string_view bytes) {
   if (state_ == State::kRelay) return Relay(true, bytes);
   if (state_ == State::kEnded) return;

@@ -44,6 +44,8 @@ class Link {
 
 class Protocol {
  public:
+  static constexpr size_t kBulkBytes = 128u << 10;
+
   virtual ~Protocol() = default;
 
   virtual void FromClient(std::string_view bytes) = 0;
@@ -56,6 +58,8 @@ class Protocol {
   virtual void ServerEnded() {}
   /// False: no more is read from the client until it's true again.
   virtual bool WantsClient() const { return true; }
+  /// How many bytes of the client's to take at once: a bound on what they can make a protocol keep.
+  virtual size_t ClientBytes() const { return kBulkBytes; }
   /// True once the login is over: its time limit ends, and the idle limit begins.
   virtual bool LoggedIn() const = 0;
   /// True while a statement runs: the connection is not idle then.

@@ -66,7 +66,9 @@ class AsioRelay final : public Relay {
       accepting_ = false;
       if (!acceptor_.is_open()) return;
       if (!error) Accepted(std::move(socket));
-      // No descriptors: the tick tries again, and clients wait in the backlog.
+      // No descriptors, or no room in the log: the tick tries again, and clients wait in the
+      // backlog.
+      if (shared_.records->Full()) return;
       if (!error || error == boost::asio::error::connection_aborted) Accept();
     });
   }

@@ -51,6 +51,14 @@ uint16_t NumberOf(const std::string& name) {
   return 0;
 }
 
+// "sp_executesql;1", or with a tab behind it: the server may take it for the system's own, whose
+// statement would not be read.
+bool IsNearlySystem(const std::string& name) {
+  const std::string lower = Lower(name);
+  return std::any_of(std::begin(kSystem) + 1, std::end(kSystem),
+                     [&](const System& system) { return lower.find(system.name) != lower.npos; });
+}
+
 const char* TransactionName(uint16_t request) {
   switch (request) {
     case 5:
@@ -183,6 +191,8 @@ ItemReader::Step Requests::ReadName(std::string_view& bytes) {
     procedure_ = NumberOf(name);
   }
   if (!in.good()) return Step::kMore;
+  if (procedure_ == 0 && IsNearlySystem(name))
+    return Refuse("a call of a system procedure by an odd name");
   bytes.remove_prefix(bytes.size() - in.left());
   sink_.BeginRequest(kSystem[procedure_].how, name);
   state_ = State::kFlags;
@@ -200,11 +210,13 @@ bool Requests::IsStatementText(const std::string& name) const {
 ItemReader::Step Requests::ReadParameter(std::string_view& bytes) {
   Reader in(bytes);
   const auto first = static_cast<uint8_t>(bytes[0]);
-  // Between calls: 0x80 up to TDS 7.1, 0xff (and 0xfe: do not execute) from 7.2 on. A name has at
-  // most 127 characters behind its "@".
-  if (first >= 0x80) {
-    if (first != 0x80 && first != 0xff && first != 0xfe)
-      return Refuse("a parameter with an impossible name");
+  // Between calls: 0x80 up to TDS 7.1, 0xff (and 0xfe: do not execute) from 7.2 on, where 0x80 is
+  // the length of the longest name, "@" with 127 characters. A reader that took it for a separator
+  // there could be led past the call that the server executes.
+  const bool separator = wide_ ? first >= 0xfe : first == 0x80;
+  if (first >= 0x80 && !separator && !(wide_ && first == 0x80))
+    return Refuse("a parameter with an impossible name");
+  if (separator) {
     bytes.remove_prefix(1);
     state_ = State::kName;
     return Step::kDone;

@@ -33,6 +33,8 @@ class Requests final : private ItemReader {
   void set_wide(bool wide) { wide_ = wide; }
   /// A message's packet. False: not the protocol; then nothing of the packet may be passed on.
   bool Packet(const tds::Packet& packet);
+  /// A message has begun and is not whole.
+  bool inside() const { return state_ != State::kNothing; }
   const std::string& why() const { return why_; }
 
  private:

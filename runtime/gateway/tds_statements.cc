@@ -9,6 +9,7 @@ namespace {
 
 constexpr uint8_t kChangeDatabase = 1;
 constexpr uint8_t kChangeServer = 20;
+constexpr std::string_view kCovered = "[redacted]";
 
 }  // namespace
 
@@ -23,6 +24,11 @@ Statements::Statements(Link& link, std::string_view secret, std::string database
 }
 
 bool Statements::FromClient(const Packet& packet) {
+  // Whether the server drops what came before is not for a reader to guess.
+  if (packet.type == kAttention && requests_.inside()) {
+    why_ = "the action cancelled a request that it had not sent whole";
+    return false;
+  }
   if (packet.type == kAttention) {
     link_.Log(Event{"statement-cancel", link_.id(), {{"statement", numbers_}}});
     return true;
@@ -39,7 +45,12 @@ bool Statements::FromClient(const Packet& packet) {
   }
   if (!why_.empty()) return false;
   if (!packet.last()) return true;
-  pending_.push_back(std::move(reading_));
+  if (packet.ignored()) {
+    // The server drops it and answers nothing.
+    for (auto& log : reading_) Emit(std::move(log), false);
+  } else {
+    pending_.push_back(std::move(reading_));
+  }
   reading_.clear();
   return true;
 }
@@ -160,8 +171,9 @@ bool Statements::ReplyChange(uint8_t kind, const std::string& value) {
 
 void Statements::Redact(std::string& text) const {
   if (secret_.empty()) return;
-  for (size_t at = text.find(secret_); at != text.npos; at = text.find(secret_, at))
-    text.replace(at, secret_.size(), "[redacted]");
+  for (size_t at = text.find(secret_); at != text.npos;
+       at = text.find(secret_, at + kCovered.size()))
+    text.replace(at, secret_.size(), kCovered);
 }
 
 void Statements::Emit(std::unique_ptr<Statement> log, bool finished) {

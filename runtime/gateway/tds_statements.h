@@ -30,7 +30,7 @@ class Statements final : private RequestSink, private ReplySink {
   void Finished();
 
  private:
-  static constexpr size_t kMaxPending = 64;        ///< messages
+  static constexpr size_t kMaxPending = 4;         ///< messages; clients wait for each one's answer
   static constexpr size_t kMaxInMessage = 10'000;  ///< calls
   static constexpr size_t kMaxHandles = 10'000;
   static constexpr size_t kMaxPart = 64u << 10;  ///< of a text in one record

@@ -23,6 +23,7 @@ inline constexpr uint8_t kLogin7 = 0x10;
 inline constexpr uint8_t kPrelogin = 0x12;
 
 inline constexpr uint8_t kEndOfMessage = 0x01;
+inline constexpr uint8_t kIgnore = 0x02;  ///< with kEndOfMessage: the client has thought again
 inline constexpr size_t kHeaderBytes = 8;
 inline constexpr size_t kLoginPacket = 4096;  ///< the largest before a size is agreed
 
@@ -106,6 +107,7 @@ struct Packet {
   std::string_view payload;
   std::string_view whole;
   bool last() const { return (status & kEndOfMessage) != 0; }
+  bool ignored() const { return (status & kIgnore) != 0; }
 };
 
 /// Splits a stream into whole packets. The views of a packet are valid during the call.

@@ -62,7 +62,9 @@ std::vector<MountPoint> MountPoints(const LaunchRequest& request) {
   std::vector<MountPoint> points = {{"/proc"}, {"/dev"}, {"/sys"}, {"/tmp"}};
   for (const BindSpec& bind : request.binds) {
     struct stat info {};
-    const bool file = ::lstat(bind.source.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+    const int known =
+        bind.source_fd >= 0 ? ::fstat(bind.source_fd, &info) : ::lstat(bind.source.c_str(), &info);
+    const bool file = known == 0 && S_ISREG(info.st_mode);
     points.push_back({bind.target, file});
   }
   for (const std::string& path : request.writable_tmpfs) points.push_back({path});

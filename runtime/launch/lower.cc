@@ -40,15 +40,20 @@ Result<void> SetAttributes(int mount, uint64_t flags) {
   return {};
 }
 
-Result<UniqueFd> CloneTree(const std::string& source, uint64_t flags) {
-  // The source is a path of carrel's own or of the operator; its last component may not be a link.
-  CARREL_ASSIGN(UniqueFd place, OpenPath(source, O_PATH | O_NOFOLLOW));
+// `checked` is the source as somebody has checked it. Without one the source is a path of carrel's
+// own or of the operator; its last component may not be a link.
+Result<UniqueFd> CloneTree(const std::string& source, uint64_t flags, int checked = -1) {
+  UniqueFd opened;
+  if (checked < 0) {
+    CARREL_ASSIGN(opened, OpenPath(source, O_PATH | O_NOFOLLOW));
+    checked = opened.get();
+  }
   struct stat info {};
-  if (::fstat(place.get(), &info) != 0) return SysFault(source, "fstat");
+  if (::fstat(checked, &info) != 0) return SysFault(source, "fstat");
   if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))
     return Fault(source, "is neither a directory nor a regular file");
-  UniqueFd mount(static_cast<int>(::syscall(SYS_open_tree, place.get(), "",
-                                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)));
+  UniqueFd mount(static_cast<int>(
+      ::syscall(SYS_open_tree, checked, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)));
   if (!mount) return SysFault(source, "open_tree");
   CARREL_TRY(SetAttributes(mount.get(), flags));
   return mount;
@@ -182,7 +187,8 @@ class Lowering {
   }
 
   Result<UniqueFd> MakeBind(const Operation& operation) {
-    CARREL_ASSIGN(UniqueFd mount, CloneTree(operation.source, operation.mount_flags));
+    CARREL_ASSIGN(UniqueFd mount,
+                  CloneTree(operation.source, operation.mount_flags, operation.source_fd));
     if (!operation.id_mapped) return mount;
     CARREL_ASSIGN(const UniqueFd ids,
                   MakeIdMap(static_cast<uid_t>(operation.number),

@@ -27,6 +27,7 @@ struct Prepared {
   Container container;
   Image image;
   UniqueFd image_hold;
+  std::vector<UniqueFd> bind_sources;  ///< as they were checked; `request` names them
   LaunchRequest request;
   bool detached = false;
   bool interactive = false;
@@ -65,24 +66,29 @@ Result<UniqueFd> OpenBindSource(const HostConfig& host, const std::string& sourc
                  "List a directory above it in /docker/bind_prefixes");
 }
 
-Result<void> AddMount(const HostConfig& host, const DockerRunOptions& options,
-                      const ContainerMount& mount, LaunchRequest& request) {
+// What is mounted is what was checked: another container that can write above the source could
+// put a link in its place meanwhile.
+Result<void> AddMount(const DockerRunOptions& options, const ContainerMount& mount,
+                      Prepared& prepared) {
+  LaunchRequest& request = prepared.request;
   if (!IsAbsoluteNormalPath(mount.target) || mount.target == "/")
     return BadInput("--mount", "the target must be an absolute path: " + mount.target);
-  CARREL_ASSIGN(const UniqueFd source, OpenBindSource(host, mount.source));
+  CARREL_ASSIGN(UniqueFd opened, OpenBindSource(prepared.host, mount.source));
+  const int source = prepared.bind_sources.emplace_back(std::move(opened)).get();
   if (mount.read_only) {
-    request.binds.push_back({mount.source, mount.target});
+    request.binds.push_back({mount.source, mount.target, source});
     return {};
   }
   struct stat info {};
-  if (::fstat(source.get(), &info) != 0) return SysFault(mount.source, "fstat");
+  if (::fstat(source, &info) != 0) return SysFault(mount.source, "fstat");
   if (!S_ISDIR(info.st_mode))
     return BadInput("--mount", "a writable bind must be a directory: " + mount.source);
   std::pair<uint32_t, uint32_t> owner{info.st_uid, info.st_gid};
   if (!options.user.empty()) {
     CARREL_ASSIGN(owner, ParseUser(options.user));
   }
-  request.writable.push_back({.target = mount.target, .upper = mount.source, .disk_owner = owner});
+  request.writable.push_back(
+      {.target = mount.target, .upper = mount.source, .upper_fd = source, .disk_owner = owner});
   return {};
 }
 
@@ -167,8 +173,7 @@ Result<Prepared> Prepare(const HostConfig& host, const DockerRunOptions& options
   CARREL_ASSIGN(const Limits limits, MakeLimits(host, options));
   request.limits = ToLaunchLimits(limits);
   prepared.audit_bytes = limits.audit_bytes;
-  for (const ContainerMount& mount : options.mounts)
-    CARREL_TRY(AddMount(host, options, mount, request));
+  for (const ContainerMount& mount : options.mounts) CARREL_TRY(AddMount(options, mount, prepared));
   if (!options.user.empty()) CARREL_TRY(ParseUser(options.user));
   CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
   CARREL_ASSIGN(ContainerConfig config, MakeConfig(host, options, prepared));

@@ -41,9 +41,18 @@ class Tree {
  private:
   std::string place() const { return directory_ + "/" + name_; }
 
-  Result<std::string> Git(std::vector<std::string> args, const std::string& date = "") const {
+  // A command in the tester's directory reads the configuration that it finds there. That names
+  // programs: of the ways to them a command takes the fetch of a missing object (a "promisor" and
+  // its uploadpack) by itself.
+  Result<std::string> Git(std::vector<std::string> args, const std::string& date = "",
+                          const std::string& input = "") const {
     SubprocessOptions options;
+    options.input = input;
     options.environment = {{"HOME", "/nonexistent"},
+                           {"XDG_CONFIG_HOME", "/nonexistent"},
+                           {"GIT_ALLOW_PROTOCOL", "none"},
+                           {"GIT_NO_LAZY_FETCH", "1"},
+                           {"GIT_NO_REPLACE_OBJECTS", "1"},
                            {"GIT_CONFIG_NOSYSTEM", "1"},
                            {"GIT_CONFIG_GLOBAL", directory_ + "/gitconfig"},
                            {"GIT_ATTR_NOSYSTEM", "1"},
@@ -61,10 +70,11 @@ class Tree {
     return output;
   }
   // A command in carrel's repository, on the tester's files.
-  Result<std::string> Own(std::vector<std::string> args, const std::string& date = "") const {
+  Result<std::string> Own(std::vector<std::string> args, const std::string& date = "",
+                          const std::string& input = "") const {
     args.insert(args.begin(), {"--git-dir=" + place(), "--work-tree=" + tree_.directory, "-c",
                                "core.bare=false"});
-    return Git(std::move(args), date);
+    return Git(std::move(args), date, input);
   }
   static std::string Line(std::string text) { return text.substr(0, text.find('\n')); }
 
@@ -84,7 +94,6 @@ class Tree {
     return {};
   }
 
-  // `rev-parse` runs nothing that a repository's configuration can name.
   Result<void> FindHead() {
     auto top = Git({"-C", tree_.directory, "rev-parse", "--show-toplevel"});
     if (!top || Line(*top) != tree_.directory)
@@ -169,7 +178,14 @@ class Tree {
                          ", where snapshots of uncommitted files are kept",
                      "Commit the files, or add it to `allowed_repositories`");
     CARREL_ASSIGN(const std::string date, Own({"log", "-1", "--format=%cI", tree_.commit}));
-    CARREL_TRY(Own({"-c", "core.excludesFile=" + common_ + "/info/exclude", "add", "--all"}));
+    // Not `add --all`: it runs `status` in each submodule, with the configuration that it finds
+    // there, which names programs.
+    std::string names;
+    for (std::string name : tree_.uncommitted) {
+      if (name.ends_with('/')) name.pop_back();  // a repository in the repository
+      names += name + '\0';
+    }
+    CARREL_TRY(Own({"update-index", "--add", "--remove", "--replace", "-z", "--stdin"}, "", names));
     CARREL_ASSIGN(const std::string tree, Own({"write-tree"}));
     CARREL_ASSIGN(const std::string commit, Own({"commit-tree", Line(tree), "-p", tree_.commit,
                                                  "-m", "Uncommitted files of " + tree_.directory},

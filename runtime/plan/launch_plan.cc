@@ -90,7 +90,8 @@ void PlanWritable(const LaunchRequest& request, std::vector<Operation>& out) {
                      .mount_flags = kWritable,
                      .number = uid,
                      .number2 = gid,
-                     .id_mapped = writable.disk_owner.has_value()});
+                     .id_mapped = writable.disk_owner.has_value(),
+                     .source_fd = writable.upper_fd});
     else
       out.push_back({.kind = Kind::kOverlay,
                      .source = writable.lower,
@@ -140,7 +141,8 @@ void PlanMounts(const LaunchRequest& request, const HostFacts& facts,
     out.push_back({.kind = Kind::kBind,
                    .source = bind.source,
                    .target = bind.target,
-                   .mount_flags = kReadOnly});
+                   .mount_flags = kReadOnly,
+                   .source_fd = bind.source_fd});
   PlanWritable(request, out);
   out.push_back({.kind = Kind::kPivot});
 }

@@ -52,6 +52,9 @@ struct LaunchLimits {
 struct BindSpec {
   std::string source;  ///< host path
   std::string target;  ///< absolute path inside
+  /// The source as it was checked, where others can rename what lies on the path to it: this is
+  /// what is mounted, and `source` is for people to read. Open until the launch.
+  int source_fd = -1;
 };
 
 /// A part of the workspace that the action may write: an empty layer, or a copy-up layer over what
@@ -61,6 +64,7 @@ struct WritableSpec {
   std::string upper;   ///< host directory that receives the writes
   std::string lower;   ///< host directory below a copy-up layer; empty: bind `upper` itself
   std::string work;    ///< overlay work directory, when `lower` is set
+  int upper_fd = -1;   ///< without `lower`: as BindSpec::source_fd
   /// Without `lower`: the owner on disk of what the action writes there, whatever id it runs as.
   std::optional<std::pair<uint32_t, uint32_t>> disk_owner = std::nullopt;
 };
@@ -118,6 +122,7 @@ struct Operation {
   uint64_t number = 0;
   uint64_t number2 = 0;
   bool id_mapped = false;
+  int source_fd = -1;  ///< kBind: what `source` was when it was checked, or -1
 };
 
 /// The name of an operation's kind, as in errors and JSON: "bind", "proc", ...

@@ -1,5 +1,10 @@
 // carrel called as `docker`, as the job agent calls it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <stdio.h>
+
+#include <atomic>
+#include <thread>
 
 #include "support/jail.h"
 #include "support/study.h"
@@ -204,6 +209,37 @@ TEST_F(DockerFrontTest, WhatItDoesNotKnowItRefuses) {
   const auto image = Docker({"image", "inspect", "--format", "ok", "absent:v9"});
   EXPECT_EQ(image.exit_code, 1);
   EXPECT_THAT(image.errors, HasSubstr("No such image"));
+}
+
+// Another container that can write above a bind's source swaps a directory on the way for a link,
+// again and again: what is mounted is what was checked, or nothing.
+TEST_F(DockerFrontTest, ABindSourceThatChangesAfterItsCheckIsNotFollowed) {
+  const std::string secret = study_.path() + "/secret/data";
+  std::filesystem::create_directories(secret);
+  WriteFile(secret + "/records", "disclosed");
+  std::filesystem::create_directories(volumes() + "/shared/part/data");
+  std::filesystem::create_directory_symlink(study_.path() + "/secret", volumes() + "/shared/trap");
+  std::atomic<bool> done = false;
+  std::thread swapper([&] {
+    const std::string part = volumes() + "/shared/part", trap = volumes() + "/shared/trap";
+    while (!done) {
+      ::renameat2(AT_FDCWD, part.c_str(), AT_FDCWD, trap.c_str(), RENAME_EXCHANGE);
+      ::usleep(300);
+    }
+  });
+  int started = 0;
+  for (int i = 0; i < 60 && started < 12; ++i) {
+    const std::string read_only = i % 2 == 0 ? ",readonly" : "";
+    const auto result =
+        Docker({"run", "--rm", "--mount",
+                "type=bind,source=" + volumes() + "/shared/part/data,target=/x" + read_only,
+                "python:v2", "sh", "-c", "echo began; cat /x/*"});
+    EXPECT_THAT(result.output, Not(HasSubstr("disclosed")));
+    started += result.output.starts_with("began") ? 1 : 0;
+  }
+  done = true;
+  swapper.join();
+  EXPECT_GT(started, 0);
 }
 
 TEST_F(DockerFrontTest, ImagesByEveryName) {

@@ -111,8 +111,11 @@ TEST_F(ExecutorTest, DeletesFilesOfAWorkspaceAndNothingElse) {
       {"-c", std::string("import sys, json; sys.path.insert(0, '") + kModule +
                  "'); import carrel_executor as c; print(json.dumps(c.CarrelExecutor()."
                  "delete_files('demo', 'high', ['output/x.csv', 'gone.csv', '../../keep.txt', "
-                 "'way-out/keep.txt'])))"});
-  EXPECT_EQ(result.output, "[\"../../keep.txt\", \"way-out/keep.txt\"]\n") << result.errors;
+                 "'way-out/keep.txt'])));"
+                 // A workspace's name is no path.
+                 "print(c.CarrelExecutor().delete_files('demo/../..', 'high', ['keep.txt']))"});
+  EXPECT_EQ(result.output, "[\"../../keep.txt\", \"way-out/keep.txt\"]\n['keep.txt']\n")
+      << result.errors;
   EXPECT_FALSE(std::filesystem::exists(study_.level3("output/x.csv")));
   EXPECT_TRUE(std::filesystem::exists(study_.high() + "/keep.txt"));
 }

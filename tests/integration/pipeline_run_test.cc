@@ -52,6 +52,34 @@ class Pipeline : public ::testing::Test {
   std::vector<std::string> states_;
 };
 
+// A study's directory has a configuration of git's that names programs: none is run, whether for an
+// object that is missing or for a repository within the repository.
+TEST_F(Pipeline, ProgramsThatTheStudysGitNamesAreNotRun) {
+  study_.Commit({{"project.yaml", Project(Action("one", "echo a,b > o/x.csv", "o/x.csv"))}});
+  const std::string ran = study_.path() + "/ran", inner = study_.repository() + "/inner";
+  study_.Git({"init", "--quiet", inner}, "/");
+  study_.Git({"commit", "--quiet", "--allow-empty", "-m", "inner"}, inner);
+  study_.Commit({{"code.txt", "committed\n"}});
+  WriteFile(inner + "/.git/config",
+            "[core]\n\trepositoryformatversion = 0\n\tfsmonitor = \"touch " + ran + ";false\"\n");
+  WriteFile(study_.repository() + "/code.txt", "not committed\n");
+  study_.config()["allowed_repositories"].push_back(study_.state() + "/pipelines");
+  study_.WriteConfig();
+  const auto snapshot = Run({"--allow-uncommitted"});
+  EXPECT_EQ(snapshot.exit_code, 0) << snapshot.errors;
+  EXPECT_FALSE(std::filesystem::exists(ran)) << snapshot.errors;
+
+  WriteFile(study_.repository() + "/.git/config",
+            "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tpartialClone = origin\n"
+            "[remote \"origin\"]\n\turl = /nowhere\n\tpromisor = true\n\tuploadpack = \"touch " +
+                ran + ";git-upload-pack\"\n");
+  WriteFile(study_.repository() + "/.git/refs/heads/main", std::string(40, '1') + "\n");
+  const auto missing = Run();
+  EXPECT_EQ(missing.exit_code, 2) << missing.errors;
+  EXPECT_THAT(missing.errors, HasSubstr("no commit"));
+  EXPECT_FALSE(std::filesystem::exists(ran)) << missing.errors;
+}
+
 TEST_F(Pipeline, RunsInOrderAndSkipsWhatIsUpToDate) {
   const std::string actions = Action("last", "cat output/first.csv > output/last.csv",
                                      "output/last.csv", "    needs: [first]\n") +

@@ -97,6 +97,97 @@ TEST_F(StatementsTest, SyncsDuringACopyAreNotAnswered) {
   EXPECT_EQ(link_.statements[2].tag, "SELECT 9");
 }
 
+// A COPY that fails before it reads anything (a trigger's doing) leaves the Sync behind it in
+// force, one that fails later does not: "not run" is said of nothing that may have run.
+TEST_F(StatementsTest, ACopyThatFailsMakesNothingLookAsIfItHadNotRun) {
+  const std::string copy = Parse("", "copy t from stdin") + Bind("") + Execute();
+  const std::string rows = Message('D', "12") + Message('D', "34");
+  ASSERT_TRUE(statements_.FromClient(copy + Message('d', "row") + Message('c', "") + kSync +
+                                     Parse("", "select secrets") + Bind("") + Execute() + kSync));
+  ASSERT_TRUE(statements_.FromServer(Message('1', "") + Message('2', "") + Message('G', "abc") +
+                                     Failure("22P02") + kReady + Message('1', "") +
+                                     Message('2', "") + rows + Complete("SELECT 2") + kReady));
+  ASSERT_EQ(link_.statements.size(), 4u);
+  EXPECT_EQ(link_.statements[1].error, "22P02");
+  EXPECT_EQ(link_.statements[2].text, "select secrets");
+  EXPECT_EQ(link_.statements[2].tag, "");
+  EXPECT_EQ(link_.statements[3].tag, "SELECT 2");
+  EXPECT_EQ(link_.statements[3].rows, 2u);
+  EXPECT_FALSE(statements_.Busy());
+  // A Sync among the data: the server takes it for one, or drops it.
+  for (const bool dropped : {true, false}) {
+    FakeLink link;
+    Statements statements(link, "");
+    ASSERT_TRUE(statements.FromClient(copy));
+    ASSERT_TRUE(statements.FromServer(Message('1', "") + Message('2', "") + Message('G', "abc")));
+    ASSERT_TRUE(statements.FromClient(kSync + Parse("", "select 1") + Bind("") + Execute() + kSync +
+                                      Parse("", "select 2") + Bind("") + Execute() + kSync));
+    ASSERT_TRUE(statements.FromServer(Failure("57014") + kReady));
+    const std::string answer = Message('1', "") + Message('2', "") + rows + Complete("SELECT 2");
+    if (!dropped) {
+      ASSERT_TRUE(statements.FromServer(answer + kReady));
+    }
+    ASSERT_TRUE(statements.FromServer(answer + kReady));
+    ASSERT_TRUE(statements.FromClient(Query("last")));
+    ASSERT_TRUE(statements.FromServer(Failure("42601") + kReady));
+    statements.Finished();
+    uint64_t counted = 0;
+    for (const Statement& statement : link.statements) {
+      EXPECT_THAT(statement.tag, ::testing::Not(HasSubstr("not run"))) << statement.text;
+      counted += statement.rows;
+    }
+    EXPECT_EQ(counted, dropped ? 2u : 4u);
+    EXPECT_EQ(link.statements.size(), 7u);
+  }
+}
+
+TEST_F(StatementsTest, AfterAFailedCopyTheNextAnswersFindTheirStatements) {
+  // As libpq sends it: a Sync with the COPY, and one when it has failed.
+  ASSERT_TRUE(
+      statements_.FromClient(Parse("", "copy t from stdin") + Bind("") + Execute() + kSync));
+  ASSERT_TRUE(statements_.FromServer(Message('1', "") + Message('2', "") + Message('G', "abc")));
+  ASSERT_TRUE(statements_.FromClient(Message('d', "row")));
+  ASSERT_TRUE(statements_.FromServer(Failure("22P02")));
+  ASSERT_TRUE(statements_.FromClient(Message('f', Zero("why")) + kSync));
+  ASSERT_TRUE(statements_.FromServer(kReady));
+  ASSERT_TRUE(statements_.FromClient(Query("rollback")));
+  ASSERT_TRUE(statements_.FromServer(Complete("ROLLBACK") + kReady));
+  ASSERT_TRUE(statements_.FromClient(Query("bad")));
+  ASSERT_TRUE(statements_.FromServer(Failure("42601") + kReady));
+  ASSERT_EQ(link_.statements.size(), 4u);
+  EXPECT_EQ(link_.statements[2].tag, "ROLLBACK");
+  EXPECT_EQ(link_.statements[3].error, "42601");
+  EXPECT_FALSE(statements_.Busy());
+}
+
+TEST_F(StatementsTest, RowsOfNoStatementAreCounted) {
+  ASSERT_TRUE(statements_.FromServer(Message('D', "12") + Message('D', "34")));
+  statements_.Finished();
+  EXPECT_EQ(link_.events, std::vector<std::string>{"statement-rows"});
+}
+
+TEST_F(StatementsTest, AServerCannotMakeRecordsAtWill) {
+  const std::string types = Message('t', std::string("\0\1\0\0\0\x17", 6));
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(statements_.FromServer(types + Message('E', "")));
+  EXPECT_LT(link_.events.size(), 20u);
+  ASSERT_TRUE(statements_.FromClient(Message('D', Zero("S"))));
+  ASSERT_TRUE(statements_.FromServer(types + types));
+  EXPECT_EQ(std::count(link_.events.begin(), link_.events.end(), "statement-types"), 1);
+}
+
+TEST_F(StatementsTest, LongTextsDoNotWaitForTheirAnswers) {
+  for (int i = 0; i < 100; ++i)
+    ASSERT_TRUE(statements_.FromClient(Query("select 1 -- " + std::string(60'000, 'x'))));
+  EXPECT_GT(std::count(link_.events.begin(), link_.events.end(), "statement-text"), 80);
+  // Every parameter has a type: not all are kept.
+  ASSERT_TRUE(statements_.FromClient(
+      Message('P', Zero("") + Zero("select") + "\xff\xff" + std::string(size_t{65535} * 4, '\0'))));
+  statements_.Finished();
+  ASSERT_EQ(link_.statements.size(), 101u);
+  EXPECT_EQ(link_.statements[100].types.size(), 1001u);
+  EXPECT_EQ(link_.statements[100].types.back(), "and 64535 more");
+}
+
 TEST_F(StatementsTest, WhatIsUnfinishedIsLoggedAtTheEnd) {
   ASSERT_TRUE(statements_.FromClient(Query("never answered")));
   ASSERT_TRUE(statements_.FromClient(std::string("Q\0\0\0\x40", 5) + "half of it"));

@@ -342,6 +342,53 @@ TEST_F(TdsTest, CallsWithTheirStatementsAndTypes) {
   EXPECT_THAT(AllText(), Not(HasSubstr("\x07")));
 }
 
+// A name of 128 characters has the length that older versions have between calls: for a reader that
+// took it for that, what follows would be inside a value.
+TEST_F(TdsTest, TheLongestNameHidesNoCall) {
+  LogIn();
+  const std::string evil = "\xff" + Call(10) + NText("SELECT secrets");
+  const std::string name = ToUtf16("@" + std::string(127, 'x'));
+  session->FromClient(Packets(kRpc, Headers() + Call(10) + NText("SELECT 1") + NText("@p int") +
+                                        "\x80" + name + Int(7).substr(1) + evil));
+  session->Finished();
+  EXPECT_THAT(AllText(), HasSubstr("SELECT secrets")) << link.closed;
+}
+
+TEST_F(TdsTest, RequestsThatCanBeReadInTwoWaysGoNowhere) {
+  const std::string half = Packets(kBatch, Headers() + ToUtf16("SELECT"), 4096);
+  const std::string begun = half.substr(0, 1) + std::string(1, '\0') + half.substr(2);
+  for (const std::string& odd :
+       {"sp_executesql;1", "sp_executesql\t", "master..[sp_execute\x01]"}) {
+    link = FakeLink();
+    session = factory->Make(link);
+    LogIn();
+    session->FromClient(Packets(kRpc, Headers() + Little(odd.size(), 2) + ToUtf16(odd) +
+                                          Little(0, 2) + NText("SELECT secrets")));
+    EXPECT_THAT(link.closed, HasSubstr("odd name"));
+    EXPECT_EQ(link.server, "");
+  }
+  link = FakeLink();
+  session = factory->Make(link);
+  LogIn();
+  session->FromClient(begun);
+  link.server.clear();
+  session->FromClient(Packets(kAttention, Headers()));
+  EXPECT_THAT(link.closed, HasSubstr("not sent whole"));
+  EXPECT_EQ(link.server, "");
+}
+
+TEST_F(TdsTest, AMessageThatIsTakenBackHasNoAnswer) {
+  LogIn();
+  std::string taken_back = Batch("SELECT 'never'");
+  taken_back[1] = 3;
+  session->FromClient(taken_back + Batch("SELECT 2"));
+  session->FromServer(Reply(Table(2) + Done(0x10, 2)));
+  ASSERT_EQ(link.statements.size(), 2u);
+  EXPECT_EQ(link.statements[0].rows, 0u);
+  EXPECT_EQ(link.statements[0].duration_ns, -1);
+  EXPECT_EQ(link.statements[1].rows, 2u);
+}
+
 TEST_F(TdsTest, PreparedStatements) {
   LogIn();
   session->FromClient(

@@ -126,7 +126,9 @@ TEST_F(DecideTest, OnlyTheCommandsThatThePolicyNamesReachADatabase) {
 }
 
 TEST_F(DecideTest, ArgumentsThatChangeTheCommandAreRefused) {
-  for (const char* argument : {"--dsn", "--dsn=sqlite:///x", "--ds", "--d", "@args"}) {
+  // Backend and query engine exclude the patients who opted out: a job cannot bring its own.
+  for (const char* argument : {"--dsn", "--dsn=sqlite:///x", "--ds", "--d", "@args", "--backend",
+                               "--query-engine=analysis.engine"}) {
     request.args = {"generate-dataset", "x.py", argument};
     ExpectRefused("is not for a job to give");
   }
