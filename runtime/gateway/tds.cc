@@ -264,6 +264,13 @@ void Session::ServerEnded() {
                   : "the database ended the connection before the login was over");
 }
 
+// The server takes it between two messages only; one that is not whole yet runs nothing.
+bool Session::CancelHere() {
+  if (state_ != State::kRelay || statements_->sending()) return false;
+  ToServer(Packets(kAttention, ""));
+  return state_ == State::kRelay;
+}
+
 void Session::Finished() {
   if (statements_ != nullptr) statements_->Finished();
 }

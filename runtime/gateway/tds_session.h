@@ -33,6 +33,7 @@ class Session final : public Protocol, private ReplySink {
   bool WantsClient() const override;
   bool LoggedIn() const override { return state_ == State::kRelay; }
   bool Busy() const override { return statements_ && statements_->Busy(); }
+  bool CancelHere() override;
   void Finished() override;
 
  private:

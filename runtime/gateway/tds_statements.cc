@@ -38,7 +38,8 @@ bool Statements::FromClient(const Packet& packet) {
     return false;
   }
   if (!why_.empty()) return false;
-  if (!packet.last()) return true;
+  sending_ = !packet.last();
+  if (sending_) return true;
   pending_.push_back(std::move(reading_));
   reading_.clear();
   return true;

@@ -242,7 +242,9 @@ void GatewayJob::EndsWithTheActionWhateverItLeavesOpen() {
   EXPECT_EQ(run.exit_code, 0) << run.errors;
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
   last_ = job["id"];
-  EXPECT_THAT(AuditLogText(), HasSubstr("unfinished"));
+  EXPECT_THAT(AuditLogText(), AllOf(HasSubstr("unfinished"),
+                                    HasSubstr("\"how\":\"the cancel request is delivered\"")));
+  EXPECT_TRUE(server_.Comes(0, "%"));
 }
 
 void GatewayJob::SqlRunnerGetsItsRows() {

@@ -246,6 +246,24 @@ TEST_F(TdsClients, AServerWithoutTlsIsNotGivenThePassword) {
   EXPECT_THAT(Records(), HasSubstr("has no TLS"));
 }
 
+TEST_F(TdsClients, WhatRunsIsCancelledWithTheAction) {
+  MakeCertificate("IP:127.0.0.1");
+  for (const bool tls : {false, true}) {
+    if (tls)
+      Begin(TlsMode::kVerifyFull, {"--tls", dir_ / "cert.pem", dir_ / "key.pem"},
+            dir_ / "cert.pem");
+    else
+      Begin();
+    std::thread client([this] { (void)Tsql("sleep"); });
+    for (int i = 0; i < 1000 && server_->Log().find("sleeps") == std::string::npos; ++i)
+      ::usleep(10'000);
+    const std::string records = Records();
+    client.join();
+    EXPECT_THAT(records, HasSubstr("answered by the database"));
+    EXPECT_THAT(server_->Log(), HasSubstr("\"attention\": true"));
+  }
+}
+
 TEST_F(TdsClients, AnotherDatabaseEndsTheSession) {
   Begin();
   (void)Tsql("rows 1\nenter records\nenter master\nrows 2");
