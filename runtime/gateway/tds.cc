@@ -267,8 +267,16 @@ void Session::ServerEnded() {
 // The server takes it between two messages only; one that is not whole yet runs nothing.
 bool Session::CancelHere() {
   if (state_ != State::kRelay || statements_->sending()) return false;
-  ToServer(Packets(kAttention, ""));
+  if (!attention_sent_) ToServer(Packets(kAttention, ""));
+  attention_sent_ = true;
   return state_ == State::kRelay;
+}
+
+// Nobody is there for an answer; the relay ends the server's side next.
+void Session::ClientEnded() {
+  client_ended_ = true;
+  if (!Busy() || attention_sent_ || !CancelHere()) return;
+  link_.Log(Event{"gateway-cancel", link_.id(), {{"why", "the action ended the connection"}}});
 }
 
 void Session::Finished() {
