@@ -146,6 +146,12 @@ std::string PublicRecordText(const PublicJob& job) {
   put("tool", job.tool, IsName(job.tool, "-_", false));
   put("project", job.project, IsName(job.project, "-", true));
   put("policy", job.policy_digest, IsDigest(job.policy_digest));
+  constexpr std::string_view kChanges = "+changes";
+  std::string policy_commit = job.policy_commit;
+  const bool changed = policy_commit.ends_with(kChanges);
+  if (changed) policy_commit.resize(policy_commit.size() - kChanges.size());
+  put("policy_commit", policy_commit, IsCommit(policy_commit));
+  if (changed && record.contains("policy_commit")) record["policy_changed"] = true;
   put("seccomp", job.seccomp_digest, IsDigest(job.seccomp_digest));
   put("database", job.database, IsName(job.database, "-_", false));
   record["includes_opted_out"] = job.includes_opted_out;

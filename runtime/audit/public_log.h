@@ -28,6 +28,7 @@ struct PublicJob {
   std::string tool;     ///< lower-case letters, digits, "-", "_": of the policy, not of the job
   std::string project;  ///< letters, digits, "-"
   std::string policy_digest;  ///< "sha256:..." or 64 digits
+  std::string policy_commit;  ///< as `commit`; "+changes" after it is published as a member
   std::string seccomp_digest;
   std::string database;                  ///< name of the database granted; empty: none
   bool includes_opted_out = false;       ///< type-one opt-outs

@@ -1,5 +1,6 @@
 #include "gateway/connection.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -15,10 +16,16 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 constexpr int64_t kLingerNs = 2 * kSecondNs;
 constexpr size_t kKeptRoom = 16u << 10;  // of a buffer that was needed once
 
+// A peer that is gone without a word is found out within two minutes, and not in the kernel's two
+// hours. (TCP_USER_TIMEOUT would end a server too that doesn't read for so long.)
 void SetOptions(tcp::socket& socket) {
   error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
   socket.set_option(boost::asio::socket_base::keep_alive(true), ignored);
+  using boost::asio::detail::socket_option::integer;
+  socket.set_option(integer<IPPROTO_TCP, TCP_KEEPIDLE>(60), ignored);
+  socket.set_option(integer<IPPROTO_TCP, TCP_KEEPINTVL>(10), ignored);
+  socket.set_option(integer<IPPROTO_TCP, TCP_KEEPCNT>(6), ignored);
 }
 
 }  // namespace
@@ -29,6 +36,38 @@ Connection::Connection(LoopShared& shared, uint64_t id, tcp::socket client)
   client_.connected = true;
   server_.name = "the database";
   opened_ns_ = active_ns_ = MonotonicNs();
+}
+
+Connection::Connection(LoopShared& shared, uint64_t id)
+    : shared_(shared), id_(id), client_(shared.io), server_(shared.io), cancels_other_(true) {
+  server_.name = "the database";
+  opened_ns_ = active_ns_ = MonotonicNs();
+}
+
+bool Connection::StartCancel(Connection& of, const std::string& why) {
+  if (of.state_ != State::kOpen || of.protocol_ == nullptr || !of.protocol_->Busy()) return false;
+  protocol_ = of.protocol_->CancelThrough(*this);
+  if (protocol_ == nullptr) return false;
+  cancels_why_ = why;
+  // A reset: the server cannot answer, so it doesn't go on with what else the client had sent.
+  error_code ignored;
+  of.server_.socket.set_option(boost::asio::socket_base::linger(true, 0), ignored);
+  Update();
+  return true;
+}
+
+bool Connection::CancelHere() {
+  if (state_ != State::kOpen || !protocol_->Busy() || !protocol_->CancelHere()) return false;
+  cancels_own_ = true;
+  cancels_why_ = "the action has ended";
+  error_code ignored;
+  client_.socket.close(ignored);
+  client_.connected = false;
+  client_.ended = false;
+  client_.unsent.clear();
+  client_.sent = 0;
+  Update();
+  return true;
 }
 
 void Connection::Start(ProtocolFactory& factory) {
@@ -167,6 +206,8 @@ bool Connection::LogHasRoom() {
 }
 
 void Connection::Update() {
+  if (cancels_own_ && !protocol_->Busy()) return Abort("the action has ended");
+  if (state_ == State::kFlushing && !client_.connected) return Done();
   if (state_ == State::kOpen) {
     PassEnd(client_, server_);
     PassEnd(server_, client_);
@@ -210,6 +251,7 @@ void Connection::Tick(int64_t now_ns) {
 void Connection::Close(const std::string& why) {
   if (state_ != State::kOpen) return;
   why_ = why;
+  if (!server_.ended && !cancels_own_) shared_.cancel(*this, why);
   state_ = State::kFlushing;
   closing_ns_ = MonotonicNs();
   error_code ignored;
@@ -239,21 +281,31 @@ void Connection::Abort(const std::string& why) {
   Done();
 }
 
+// What ran to the last, and how its cancelling went.
+void Connection::LogCancel() {
+  const std::string how = cancels_other_      ? why_
+                          : protocol_->Busy() ? "not answered: " + why_
+                                              : "answered by the database";
+  Log(Event{"gateway-cancel", id_, {{"why", cancels_why_}, {"how", how}}});
+}
+
 void Connection::Done() {
   if (state_ == State::kDone) return;
   state_ = State::kDone;
   const auto self = shared_from_this();
+  if (cancels_other_ || cancels_own_) LogCancel();
   protocol_->Finished();
-  Log(Event{"gateway-close",
-            id_,
-            {{"why", why_},
-             {"bytes_to_server", server_.bytes},
-             {"bytes_to_client", client_.bytes},
-             {"duration_us", static_cast<uint64_t>((MonotonicNs() - opened_ns_) / 1000)}}});
+  if (!cancels_other_)
+    Log(Event{"gateway-close",
+              id_,
+              {{"why", why_},
+               {"bytes_to_server", server_.bytes},
+               {"bytes_to_client", client_.bytes},
+               {"duration_us", static_cast<uint64_t>((MonotonicNs() - opened_ns_) / 1000)}}});
   error_code ignored;
   client_.socket.close(ignored);
   server_.socket.close(ignored);
-  shared_.ended(id_);
+  shared_.ended(*this);
 }
 
 }  // namespace carrel::gateway

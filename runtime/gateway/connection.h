@@ -13,6 +13,8 @@
 
 namespace carrel::gateway {
 
+class Connection;
+
 /// What the connections of one loop share.
 struct LoopShared {
   boost::asio::io_context io{1};
@@ -21,14 +23,24 @@ struct LoopShared {
   RecordQueue* records = nullptr;
   std::string buffer = std::string(Protocol::kBulkBytes, '\0');  ///< what is being read now
   std::function<void()> starved;  ///< a connection waits for room in the log: Update it later
-  std::function<void(uint64_t id)> ended;
+  std::function<void(Connection&)> ended;
+  /// A connection to the database is about to be closed: what runs in it is cancelled.
+  std::function<void(Connection&, const std::string& why)> cancel;
 };
 
 class Connection final : public Link, public std::enable_shared_from_this<Connection> {
  public:
   Connection(LoopShared& shared, uint64_t id, boost::asio::ip::tcp::socket client);
+  /// One without a client, which only cancels what runs in connection `id`.
+  Connection(LoopShared& shared, uint64_t id);
 
   void Start(ProtocolFactory& factory);
+  /// Begins to cancel what runs in `of`, which is to be closed for `why`. False: there is nothing
+  /// that is cancelled in this way.
+  bool StartCancel(Connection& of, const std::string& why);
+  /// The action has ended: the client is dropped, and what runs is cancelled on this connection,
+  /// which ends by itself. False: nothing to cancel in this way.
+  bool CancelHere();
   /// Arms what can be armed: called when something outside has changed.
   void Update();
   /// Time limits; once a second.
@@ -77,6 +89,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   bool MayReadClient();
   bool LogHasRoom();
   void Broken(Peer& peer, int code);
+  void LogCancel();
   void Done();
 
   LoopShared& shared_;
@@ -86,6 +99,8 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   State state_ = State::kOpen;
   std::string why_ = "closed";
   bool connecting_ = false;
+  bool cancels_other_ = false, cancels_own_ = false;
+  std::string cancels_why_;
   int64_t opened_ns_ = 0, connecting_ns_ = 0, active_ns_ = 0, closing_ns_ = 0;
 };
 

@@ -1,4 +1,6 @@
 // The login at the server, with the real credentials: the gateway as PostgreSQL's client.
+#include <charconv>
+
 #include "gateway/pg_session.h"
 
 namespace carrel::gateway::pg {
@@ -48,7 +50,8 @@ void Session::SendStartup() {
 void Session::ReadServerLogin(std::string_view bytes) {
   server_in_.append(bytes);
   std::string_view rest = server_in_;
-  while (state_ == State::kServerLogin || state_ == State::kServerReady) {
+  while (state_ == State::kServerLogin || state_ == State::kServerReady ||
+         state_ == State::kServerSet) {
     if (rest.size() < 5) break;
     const uint32_t length = ReadU32(rest.substr(1));
     if (length < 4 || length - 4 > kMaxLoginBody)
@@ -66,15 +69,20 @@ void Session::ReadServerLogin(std::string_view bytes) {
 }
 
 void Session::ServerMessage(char type, std::string_view body) {
+  // What the server says to the gateway's own setting is not the client's; one that doesn't take it
+  // goes without.
+  if (state_ == State::kServerSet) return type == 'Z' ? Begin() : void();
   if (type == 'E') return ServerError(body);
   if (state_ == State::kServerLogin && type == 'R') return Authentication(body);
-  if (type == 'N' || (state_ == State::kServerReady && type == 'S'))
+  if (state_ == State::kServerReady && type == 'S') {
+    constexpr std::string_view kVersion("server_version\0", 15);
+    if (body.starts_with(kVersion))
+      std::from_chars(body.data() + kVersion.size(), body.data() + body.size(), server_version_);
     return link_.ToClient(Message(type, body));
-  if (state_ == State::kServerReady && type == 'K') return BackendKey(body);
-  if (state_ == State::kServerReady && type == 'Z') {
-    link_.ToClient(Message(type, body));
-    return Begin();
   }
+  if (type == 'N') return link_.ToClient(Message(type, body));
+  if (state_ == State::kServerReady && type == 'K') return BackendKey(body);
+  if (state_ == State::kServerReady && type == 'Z') return Ready();
   ServerFault("the database sends what doesn't belong into a login");
 }
 
@@ -171,7 +179,16 @@ void Session::BackendKey(std::string_view body) {
   link_.ToClient(Message('K', U32(own_key_->process) + U32(own_key_->key)));
 }
 
+// Where carrel itself is killed nobody cancels: the server is to look by itself whether its client
+// is there. (Since version 14; what the session sets later on holds.)
+void Session::Ready() {
+  if (server_version_ < 14) return Begin();
+  state_ = State::kServerSet;
+  ToServer(Message('Q', std::string("SET client_connection_check_interval = '10s'") + '\0'));
+}
+
 void Session::Begin() {
+  link_.ToClient(Message('Z', "I"));
   statements_ = std::make_unique<Statements>(link_, shared_.upstream.password.view());
   state_ = State::kRelay;
   std::string early = std::move(client_in_);

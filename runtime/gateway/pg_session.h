@@ -47,6 +47,7 @@ class Session final : public Protocol {
   size_t ClientBytes() const override;
   bool LoggedIn() const override { return state_ == State::kRelay; }
   bool Busy() const override { return statements_ && statements_->Busy(); }
+  std::unique_ptr<Protocol> CancelThrough(Link& link) override;
   void Finished() override;
 
  private:
@@ -60,6 +61,7 @@ class Session final : public Protocol {
     kTlsHandshake,
     kServerLogin,  ///< the server's demands
     kServerReady,  ///< its parameters, up to ReadyForQuery
+    kServerSet,    ///< a setting of the gateway's own, up to the next ReadyForQuery
     kCancelSent,   ///< the server closes
     kRelay,
     kEnded,
@@ -91,6 +93,7 @@ class Session final : public Protocol {
   void ServerScramContinue(std::string_view body);
   void ServerError(std::string_view body);
   void BackendKey(std::string_view body);
+  void Ready();
   void Begin();
   void ToServer(std::string_view bytes);
   void FlushTls();
@@ -111,6 +114,7 @@ class Session final : public Protocol {
   bool wrong_user_ = false;
   std::optional<CancelKey> cancel_;   ///< what to send instead of a startup
   std::optional<CancelKey> own_key_;  ///< in shared_.cancels
+  int server_version_ = 0;            ///< its first number
   std::unique_ptr<TlsEngine> tls_;
   std::unique_ptr<Statements> statements_;
 };

@@ -77,13 +77,23 @@ void Session::FlushTls() {
 void Session::ServerEnded() {
   if (state_ == State::kCancelSent) {
     state_ = State::kEnded;
-    return link_.Close("cancel request");
+    return link_.Close("the cancel request is delivered");
   }
   if (state_ == State::kRelay) {
     state_ = State::kEnded;
     return link_.Close("the database ended the connection");
   }
   ServerFault("the database ended the connection before the login was over");
+}
+
+// A server does not look at its client while a statement runs: it has to be told, by another
+// connection, as a client would.
+std::unique_ptr<Protocol> Session::CancelThrough(Link& link) {
+  if (!own_key_) return nullptr;
+  auto other = std::make_unique<Session>(link, shared_);
+  other->cancel_ = shared_.cancels.at(*own_key_);
+  other->Admit();
+  return other;
 }
 
 void Session::Finished() {

@@ -64,6 +64,12 @@ class Protocol {
   virtual bool LoggedIn() const = 0;
   /// True while a statement runs: the connection is not idle then.
   virtual bool Busy() const { return false; }
+  /// The action has ended while Busy: asks the database to end what runs. CancelHere does so on
+  /// this connection, and Busy is false when the database has answered; CancelThrough on a
+  /// connection of its own, `link`, which its Protocol closes when the request is delivered. False
+  /// and null: not in this way.
+  virtual bool CancelHere() { return false; }
+  virtual std::unique_ptr<Protocol> CancelThrough(Link& /*link*/) { return nullptr; }
   /// The connection is over: logs what is unfinished. Nothing is called afterwards.
   virtual void Finished() {}
 };

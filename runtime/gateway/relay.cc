@@ -19,15 +19,21 @@ using boost::system::error_code;
 
 constexpr auto kTick = std::chrono::seconds(1);
 constexpr auto kRetry = std::chrono::milliseconds(20);
+constexpr auto kCancelLimit = std::chrono::milliseconds(900);  // at the end, for all statements
 
 class AsioRelay final : public Relay {
  public:
   AsioRelay(const RelayOptions& options, ProtocolFactory& factory, RecordQueue& records)
-      : factory_(factory), acceptor_(shared_.io), tick_(shared_.io), retry_(shared_.io) {
+      : factory_(factory),
+        acceptor_(shared_.io),
+        tick_(shared_.io),
+        retry_(shared_.io),
+        limit_(shared_.io) {
     shared_.options = options;
     shared_.records = &records;
-    shared_.ended = [this](uint64_t id) { Ended(id); };
+    shared_.ended = [this](Connection& connection) { Ended(connection); };
     shared_.starved = [this] { WaitForLog(); };
+    shared_.cancel = [this](Connection& of, const std::string& why) { CancelThrough(of, why); };
   }
   ~AsioRelay() override { Stop(); }
 
@@ -88,12 +94,16 @@ class AsioRelay final : public Relay {
     connection->Start(factory_);
   }
 
-  void Ended(uint64_t id) {
-    const auto found = open_.find(id);
-    if (found == open_.end()) return;
-    bytes_to_server_ += found->second->bytes_to_server();
-    bytes_to_client_ += found->second->bytes_to_client();
-    open_.erase(found);
+  void Ended(Connection& connection) {
+    const auto found = open_.find(connection.id());
+    if (found != open_.end() && found->second.get() == &connection) {
+      bytes_to_server_ += connection.bytes_to_server();
+      bytes_to_client_ += connection.bytes_to_client();
+      open_.erase(found);
+    } else {
+      std::erase_if(cancels_, [&](const auto& cancel) { return cancel.get() == &connection; });
+    }
+    if (open_.empty() && cancels_.empty()) limit_.cancel();
   }
 
   std::vector<std::shared_ptr<Connection>> Open() const {
@@ -108,6 +118,7 @@ class AsioRelay final : public Relay {
       if (error || !acceptor_.is_open()) return;
       const int64_t now = MonotonicNs();
       for (const auto& connection : Open()) connection->Tick(now);
+      for (const auto& cancel : std::vector(cancels_)) cancel->Tick(now);
       if (!accepting_) Accept();
       Tick();
     });
@@ -130,14 +141,35 @@ class AsioRelay final : public Relay {
     acceptor_.close(ignored);
     tick_.cancel();
     retry_.cancel();
-    for (const auto& connection : Open()) connection->Abort("the action has ended");
+    const std::string ended = "the action has ended";
+    for (const auto& connection : Open()) {
+      if (connection->CancelHere()) continue;
+      CancelThrough(*connection, ended);
+      connection->Abort(ended);
+    }
+    if (open_.empty() && cancels_.empty()) return;
+    limit_.expires_after(kCancelLimit);
+    limit_.async_wait([this](const error_code& error) {
+      if (error) return;
+      const std::string why = "the database took too long to take the cancel request";
+      for (const auto& connection : Open()) connection->Abort(why);
+      for (const auto& cancel : std::vector(cancels_)) cancel->Abort(why);
+    });
+  }
+
+  // A statement does not outlive its connection, nor its job.
+  void CancelThrough(Connection& of, const std::string& why) {
+    if (cancels_.size() >= shared_.options.max_connections) return;
+    auto other = std::make_shared<Connection>(shared_, of.id());
+    if (other->StartCancel(of, why)) cancels_.push_back(std::move(other));
   }
 
   LoopShared shared_;
   ProtocolFactory& factory_;
   tcp::acceptor acceptor_;
-  boost::asio::steady_timer tick_, retry_;
+  boost::asio::steady_timer tick_, retry_, limit_;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> open_;
+  std::vector<std::shared_ptr<Connection>> cancels_;  ///< of statements that outlived the action
   std::atomic<uint64_t> connections_ = 0, refused_ = 0, bytes_to_server_ = 0, bytes_to_client_ = 0;
   bool accepting_ = false, waiting_for_log_ = false;
   std::thread thread_;

@@ -264,6 +264,21 @@ void Session::ServerEnded() {
                   : "the database ended the connection before the login was over");
 }
 
+// The server takes it between two messages only; one that is not whole yet runs nothing.
+bool Session::CancelHere() {
+  if (state_ != State::kRelay || statements_->sending()) return false;
+  if (!attention_sent_) ToServer(Packets(kAttention, ""));
+  attention_sent_ = true;
+  return state_ == State::kRelay;
+}
+
+// Nobody is there for an answer; the relay ends the server's side next.
+void Session::ClientEnded() {
+  client_ended_ = true;
+  if (!Busy() || attention_sent_ || !CancelHere()) return;
+  link_.Log(Event{"gateway-cancel", link_.id(), {{"why", "the action ended the connection"}}});
+}
+
 void Session::Finished() {
   if (statements_ != nullptr) statements_->Finished();
 }

@@ -28,11 +28,12 @@ class Session final : public Protocol, private ReplySink {
   void FromServer(std::string_view bytes) override;
   void Connected() override;
   void ConnectFailed(const std::string& why) override;
-  void ClientEnded() override { client_ended_ = true; }
+  void ClientEnded() override;
   void ServerEnded() override;
   bool WantsClient() const override;
   bool LoggedIn() const override { return state_ == State::kRelay; }
   bool Busy() const override { return statements_ && statements_->Busy(); }
+  bool CancelHere() override;
   void Finished() override;
 
  private:
@@ -82,7 +83,7 @@ class Session final : public Protocol, private ReplySink {
   uint8_t version_ = 0x74;
   uint32_t login_error_ = 0;
   bool logged_in_ = false;
-  bool client_ended_ = false;
+  bool client_ended_ = false, attention_sent_ = false;
   bool wrapped_ = false;  ///< the server's TLS still comes in packets
   Replies login_replies_{*this};
   std::unique_ptr<TlsEngine> tls_;

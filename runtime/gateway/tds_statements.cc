@@ -44,7 +44,8 @@ bool Statements::FromClient(const Packet& packet) {
     return false;
   }
   if (!why_.empty()) return false;
-  if (!packet.last()) return true;
+  sending_ = !packet.last();
+  if (sending_) return true;
   if (packet.ignored()) {
     // The server drops it and answers nothing.
     for (auto& log : reading_) Emit(std::move(log), false);

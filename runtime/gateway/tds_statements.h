@@ -24,6 +24,8 @@ class Statements final : private RequestSink, private ReplySink {
   bool FromServer(const Packet& packet);
 
   bool Busy() const { return !pending_.empty(); }
+  /// The client has begun a message, and not ended it.
+  bool sending() const { return sending_; }
   bool Room() const { return pending_.size() < kMaxPending; }
   const std::string& why() const { return why_; }
   /// Logs what has no answer.
@@ -63,6 +65,7 @@ class Statements final : private RequestSink, private ReplySink {
   Replies replies_;
   std::string why_;
   uint64_t numbers_ = 0;
+  bool sending_ = false;
   Message reading_;                       ///< of the message that the client is sending
   std::deque<Message> pending_;           ///< whole messages without an answer
   std::map<uint32_t, uint64_t> handles_;  ///< of prepared statements, to their numbers

@@ -75,6 +75,8 @@ Result<void> BeginRunInItsDirectory(JobContext& job);
 Result<void> OpenJobLog(JobContext& job);    ///< 3: with the decision as its first record
 Result<void> ResolveImage(JobContext& job);  ///< 4
 Result<void> CheckOut(JobContext& job);      ///< 5: code and inputs
+/// The tool's checks on files of `tree`, and their records.
+Result<void> CheckPreflight(const Decision& decision, int tree, AuditLog& log);
 Result<void> CheckBeforeStart(JobContext& job);
 
 // job_execute.cc

@@ -78,6 +78,7 @@ PublicJob MakePublicJob(const JobRecords& records, PublicOutcome outcome) {
   job.tool = decision.tool;
   job.project = decision.project;
   job.policy_digest = decision.policy_digest;
+  job.policy_commit = decision.policy_commit;
   job.started_ns = records.run.started_ns != 0 ? records.run.started_ns : NowNs();
   job.ended_ns = records.run.ended_ns != 0 ? records.run.ended_ns : NowNs();
   job.outcome = outcome;

@@ -126,21 +126,25 @@ Result<void> CheckOut(JobContext& job) {
   return job.log->Append("inputs", InputsRecord(inputs));
 }
 
-Result<void> CheckBeforeStart(JobContext& job) {
-  for (const Preflight& check : job.decision().preflight) {
+Result<void> CheckPreflight(const Decision& decision, int tree, AuditLog& log) {
+  for (const Preflight& check : decision.preflight) {
     if (check.check != "sql-declaration")
       return Fault("/preflight", "unknown check " + check.check);
-    auto file = OpenBeneath(job.tree.get(), check.file, O_RDONLY);
+    auto file = OpenBeneath(tree, check.file, O_RDONLY);
     if (!file) return BadInput("/args", "the query " + check.file + " is not in the code");
     CARREL_ASSIGN(const std::string sql, ReadFd(file->get(), 16u << 20));
-    const auto& database = job.decision().database;
+    const auto& database = decision.database;
     const auto dialect = DialectOf(database ? database->kind : "");
     CARREL_ASSIGN(const Declaration declaration, RequireDeclaration(sql, dialect, check.file));
-    CARREL_TRY(job.log->Append("sql-declaration", {{"file", check.file},
-                                                   {"sha256", Sha256Hex(sql)},
-                                                   {"declaration", DeclarationName(declaration)}}));
+    CARREL_TRY(log.Append("sql-declaration", {{"file", check.file},
+                                              {"sha256", Sha256Hex(sql)},
+                                              {"declaration", DeclarationName(declaration)}}));
   }
   return {};
+}
+
+Result<void> CheckBeforeStart(JobContext& job) {
+  return CheckPreflight(job.decision(), job.tree.get(), *job.log);
 }
 
 }  // namespace carrel

@@ -165,7 +165,8 @@ OrderedJson ResultJson(const JobRecords& records) {
                          {"database", decision.database ? decision.database->name : ""},
                          {"type_one_opt_outs", decision.opt_outs},
                          {"tree", records.tree_id},
-                         {"policy_digest", decision.policy_digest}};
+                         {"policy_digest", decision.policy_digest},
+                         {"policy_commit", decision.policy_commit}};
   const std::string log_dir =
       host.high_privacy + "/logs/" + records.places.month + "/os-job-" + job.id;
   results["files"] = {{"level3", host.high_privacy + "/workspaces/" + job.workspace},

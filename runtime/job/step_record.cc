@@ -16,6 +16,7 @@ Json ToJson(const SandboxResult& run) {
           {"denied", run.counts.denied},
           {"lost", run.counts.lost},
           {"stops", run.counts.stops},
+          {"statements", run.statements},
           {"seccomp_digest", run.seccomp_digest},
           {"started_ns", run.started_ns},
           {"ended_ns", run.ended_ns}};
@@ -34,6 +35,7 @@ void ReadRun(const Json& in, SandboxResult& run) {
   in.at("denied").get_to(run.counts.denied);
   in.at("lost").get_to(run.counts.lost);
   in.at("stops").get_to(run.counts.stops);
+  in.at("statements").get_to(run.statements);
   in.at("seccomp_digest").get_to(run.seccomp_digest);
   in.at("started_ns").get_to(run.started_ns);
   in.at("ended_ns").get_to(run.ended_ns);
@@ -57,6 +59,7 @@ Json ToJson(const Decision& decision, const OrderedJson& whole) {
           {"include_type_one_opt_outs", decision.include_type_one_opt_outs},
           {"ehrql_permissions", decision.ehrql_permissions},
           {"policy_digest", decision.policy_digest},
+          {"policy_commit", decision.policy_commit},
           {"database", database},
           {"limits", LimitsJson(decision.limits)},
           {"max_csv_rows", decision.level4.max_csv_rows},
@@ -74,6 +77,7 @@ void ReadDecision(const Json& in, JobRecords& records) {
   in.at("include_type_one_opt_outs").get_to(decision.include_type_one_opt_outs);
   in.at("ehrql_permissions").get_to(decision.ehrql_permissions);
   in.at("policy_digest").get_to(decision.policy_digest);
+  in.at("policy_commit").get_to(decision.policy_commit);
   in.at("max_csv_rows").get_to(decision.level4.max_csv_rows);
   in.at("max_file_bytes").get_to(decision.level4.max_file_bytes);
   in.at("file_types").get_to(decision.level4.file_types);

@@ -11,10 +11,12 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "image/image_store.h"
-#include "job/job_records.h"
+#include "job/await_database.h"
+#include "job/job_context.h"
 #include "job/metadata.h"
-#include "job/sandbox.h"
 #include "oci/container_log.h"
+#include "oci/docker_decide.h"
+#include "oci/docker_records.h"
 
 namespace carrel {
 namespace {
@@ -28,6 +30,8 @@ struct Prepared {
   Image image;
   UniqueFd image_hold;
   std::vector<UniqueFd> bind_sources;  ///< as they were checked; `request` names them
+  Decision decision;
+  DatabaseAccess database;  ///< as described; opened by the supervisor
   LaunchRequest request;
   bool detached = false;
   bool interactive = false;
@@ -150,10 +154,35 @@ Result<ContainerConfig> MakeConfig(const HostConfig& host, const DockerRunOption
   return config;
 }
 
+// A container with a database has the environment of a job; the agent's own access to it stays
+// outside.
+std::map<std::string, std::string> Environment(const DockerRunOptions& options,
+                                               const Prepared& prepared) {
+  if (prepared.decision.database)
+    return ActionEnvironment(prepared.image, prepared.decision, prepared.database);
+  std::map<std::string, std::string> environment = {{"PATH", kDefaultPath}, {"HOME", "/tmp"}};
+  for (const auto& [name, value] : prepared.image.config.env) environment[name] = value;
+  for (const auto& [name, value] : options.environment) environment[name] = value;
+  return environment;
+}
+
+// The policy's word on it. Only a container that asks for a database needs its permission.
+Result<void> Decide(const HostConfig& host, const DockerRunOptions& options, Prepared& prepared) {
+  auto decided = DecideContainer(host, options, prepared.image);
+  Result<void> allowed = decided ? Result<void>() : Result<void>(decided.error());
+  if (decided && options.network != "none") allowed = RequireAllowed(*decided);
+  if (!allowed && allowed.error().kind == ErrorKind::kRefused)
+    CARREL_TRY(RecordRefusal(host, options, decided.value_or(Decision{}), allowed.error()));
+  CARREL_TRY(allowed);
+  prepared.decision = std::move(*decided);
+  CARREL_ASSIGN(prepared.database, DescribeDatabase(prepared.decision, host));
+  prepared.request.binds = prepared.database.binds;
+  if (prepared.decision.allowed)
+    prepared.request.seccomp_profile = prepared.decision.seccomp_profile;
+  return {};
+}
+
 Result<Prepared> Prepare(const HostConfig& host, const DockerRunOptions& options) {
-  if (options.network != "none")
-    return Refused("--network", "network " + options.network + " not found",
-                   "A container has no network; say --network none");
   Prepared prepared;
   prepared.host = host;
   prepared.detached = options.detach;
@@ -161,16 +190,19 @@ Result<Prepared> Prepare(const HostConfig& host, const DockerRunOptions& options
   CARREL_ASSIGN(const ImageStore images, ImageStore::Open(host.state));
   CARREL_ASSIGN(prepared.image, images.Resolve(options.image_digest));
   CARREL_ASSIGN(prepared.image_hold, images.Hold(prepared.image));
+  CARREL_TRY(Decide(host, options, prepared));
   LaunchRequest& request = prepared.request;
   request.rootfs = prepared.image.rootfs;
-  request.environment = {{"PATH", kDefaultPath}, {"HOME", "/tmp"}};
-  for (const auto& [name, value] : prepared.image.config.env) request.environment[name] = value;
-  for (const auto& [name, value] : options.environment) request.environment[name] = value;
+  request.environment = Environment(options, prepared);
   request.working_directory = options.working_directory;
   if (request.working_directory.empty())
     request.working_directory = prepared.image.config.working_dir;
   if (request.working_directory.empty()) request.working_directory = "/";
-  CARREL_ASSIGN(const Limits limits, MakeLimits(host, options));
+  CARREL_ASSIGN(Limits limits, MakeLimits(host, options));
+  if (prepared.decision.allowed) {
+    limits = prepared.decision.limits;
+    limits.log_bytes = std::min(limits.log_bytes, options.log_bytes.value_or(limits.log_bytes));
+  }
   request.limits = ToLaunchLimits(limits);
   prepared.audit_bytes = limits.audit_bytes;
   for (const ContainerMount& mount : options.mounts) CARREL_TRY(AddMount(options, mount, prepared));
@@ -185,18 +217,6 @@ Result<Prepared> Prepare(const HostConfig& host, const DockerRunOptions& options
   return prepared;
 }
 
-Json StartRecord(const ContainerConfig& config, const LaunchRequest& request) {
-  return {{"container", config.id},
-          {"name", config.name},
-          {"image", config.image_name},
-          {"image_digest", config.image_digest},
-          {"argv", request.argv},
-          {"labels", config.labels},
-          {"network", config.network},
-          {"memory_bytes", request.limits.memory_bytes},
-          {"time_seconds", request.limits.time_seconds}};
-}
-
 // One stream of the action: to the log, and to ours when somebody waits for it there.
 OutputStream MakeStream(int number, ContainerLog& log, bool attached) {
   OutputStream stream;
@@ -208,11 +228,35 @@ OutputStream MakeStream(int number, ContainerLog& log, bool attached) {
   return stream;
 }
 
+// What a database needs before the action: a place among its jobs, the checks of the tool, the real
+// credentials. In the supervisor itself: they don't survive a fork.
+Result<UniqueFd> OpenDatabaseOf(Prepared& prepared, AuditLog& audit) {
+  UniqueFd place;
+  const auto& grant = prepared.decision.database;
+  if (!grant) return place;
+  const int64_t max_jobs = prepared.host.databases.at(grant->name).max_jobs;
+  CARREL_ASSIGN(place, TryDatabasePlace(prepared.host.state, grant->name, max_jobs));
+  if (max_jobs > 0 && !place)
+    return Refused("--network", "all places of the database " + grant->name + " are taken",
+                   "Try again later");
+  if (!prepared.decision.preflight.empty()) {
+    const auto& mounts = prepared.container.config().mounts;
+    if (mounts.empty()) return BadInput("--mount", "the query must be in /workspace");
+    CARREL_ASSIGN(const UniqueFd tree, OpenBindSource(prepared.host, mounts[0].source));
+    CARREL_TRY(CheckPreflight(prepared.decision, tree.get(), audit));
+  }
+  CARREL_ASSIGN(prepared.database, OpenDatabase(prepared.decision, prepared.host));
+  for (const auto& [name, value] : prepared.database.environment)
+    prepared.request.environment[name] = value;
+  return place;
+}
+
 Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
                                    const std::function<void(const Cgroup&)>& started) {
   LaunchRequest& request = prepared.request;
   const SandboxHost host{prepared.host.state, prepared.host.cgroup_parent, prepared.host.uid_start,
                          prepared.host.uid_count, prepared.host.allow_entry_only_audit};
+  CARREL_ASSIGN(const UniqueFd place, OpenDatabaseOf(prepared, audit));
   CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
@@ -226,7 +270,11 @@ Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
   if (prepared.interactive && !prepared.detached) streams.input_source = STDIN_FILENO;
   streams.signals_cancel = true;
   streams.started = started;
+  streams.companion = ServeDatabase(prepared.database, audit);
   auto result = RunSandbox(run, plan, audit, std::move(streams));
+  if (result && prepared.database.gateway)
+    result->statements = prepared.database.gateway->statements();
+  prepared.database = {};
   CARREL_TRY(log.Finish());
   return result;
 }
@@ -261,7 +309,8 @@ Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>
   CARREL_ASSIGN(const UniqueFd lock, container.Lock());
   CARREL_ASSIGN(auto audit, AuditLog::Create(prepared.host.state, container.config().audit_id));
   audit->SetLimit(prepared.audit_bytes);
-  CARREL_TRY(audit->Append("container", StartRecord(container.config(), prepared.request)));
+  CARREL_TRY(audit->Append(
+      "container", ContainerRecord(container.config(), prepared.request, prepared.decision)));
   int64_t started_ns = 0;
   const auto result = RunInSandbox(prepared, *audit, [&](const Cgroup& cgroup) {
     started_ns = NowNs();
@@ -275,7 +324,10 @@ Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>
   CARREL_TRY(audit->Append(
       "end",
       {{"error", state.error}, {"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}}));
-  CARREL_TRY(audit->Finish(result ? result->counts : EventCounts{}));
+  CARREL_ASSIGN(const AuditSeal seal, audit->Finish(result ? result->counts : EventCounts{}));
+  CARREL_TRY(AppendPublicRecord(
+      prepared.host.state, PublicJobOf(prepared.container, prepared.decision, prepared.image.digest,
+                                       result, state, seal)));
   CARREL_TRY(container.WriteState(state));
   if (!result) return result.error();
   return state;

@@ -64,6 +64,9 @@ class Decider {
   }
 
   void CheckRepository() {
+    if (request_.unknown_code_put_in_place_by_the_agent)
+      return Note("code", "/docker (this host's configuration)",
+                  "the code is what the agent put in place; carrel does not know its commit");
     auto allowed = RequireAllowedRepository(request_.repo_url, host_.allowed_repositories);
     if (!allowed) Refuse(allowed.error().ToString());
     reusable_action_ =

@@ -188,6 +188,11 @@ void DecodeDockerFront(JsonObject& in, HostConfig& config) {
     if (!config.databases.contains(database))
       docker.Problem("networks", "there is no database " + database + " in /databases");
   }
+  for (auto [key, target] : {std::pair{"user", &config.docker.user},
+                             {"task_workspace", &config.docker.task_workspace}}) {
+    *target = docker.String(key, 128).value_or("");
+    if (!target->empty() && !IsName(*target)) docker.Problem(key, "is not a name");
+  }
   in.Merge(docker.Finish());
 }
 
@@ -331,6 +336,9 @@ OrderedJson ToJson(const HostConfig& config) {
   json["cgroup_parent"] = config.cgroup_parent;
   json["docker"] = {{"bind_prefixes", config.docker.bind_prefixes},
                     {"networks", config.docker.networks}};
+  if (!config.docker.user.empty()) json["docker"]["user"] = config.docker.user;
+  if (!config.docker.task_workspace.empty())
+    json["docker"]["task_workspace"] = config.docker.task_workspace;
   const RetentionConfig& days = config.retention;
   json["retention"] = {{"audit_days", days.audit_days},
                        {"log_days", days.log_days},

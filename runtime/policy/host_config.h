@@ -43,6 +43,11 @@ struct BundleRules {
 struct DockerFront {
   std::vector<std::string> bind_prefixes;       ///< host directories below which binds may lie
   std::map<std::string, std::string> networks;  ///< docker's name of a network: a database's name
+  std::string
+      user;  ///< of the policy, whose role counts, as docker's call names none; may be empty
+  /// A container without the agent's label "workspace" (its own questions to a database) counts as
+  /// of this workspace. Empty: it reaches no database.
+  std::string task_workspace;
 };
 
 /// What `carrel pipeline` takes when its options don't say.

@@ -20,8 +20,11 @@ struct JobRequest {
   std::string commit;
   std::string study_repo_url;  ///< empty when the definition names no study
   std::string study_commit;    ///< or empty
-  std::string image;           ///< name:tag
-  std::string image_sha;       ///< "sha256:...", or empty
+  /// The caller has put the code into the workspace by itself: neither its repository nor its
+  /// commit is known here. Of the docker front alone.
+  bool unknown_code_put_in_place_by_the_agent = false;
+  std::string image;      ///< name:tag
+  std::string image_sha;  ///< "sha256:...", or empty
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
   std::set<Level> levels;  ///< that the output spec asks for

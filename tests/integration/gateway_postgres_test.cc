@@ -191,14 +191,6 @@ TEST_F(GatewayPostgres, LogsInUpstreamAsTheServerAsks) {
 }
 
 TEST_F(GatewayPostgres, VerifiesTheServersCertificate) {
-  auto make = [&](const std::string& name, const std::string& san) {
-    const std::string key = server_ / (name + ".key"), crt = server_ / (name + ".crt");
-    auto made = RunTool({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                         "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", crt,
-                         "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=" + san});
-    EXPECT_EQ(made.exit_code, 0) << made.errors;
-    EXPECT_EQ(::chown(key.c_str(), 65534, 65534), 0);
-  };
   auto try_with = [&](std::vector<std::string> options) {
     auto gateway = Gateway(std::move(options));
     auto result = Psql(gateway->url(),
@@ -207,15 +199,9 @@ TEST_F(GatewayPostgres, VerifiesTheServersCertificate) {
     return result.output + result.errors + gateway->Log();
   };
   EXPECT_THAT(try_with({}), HasSubstr("doesn't offer TLS"));
-  make("good", "IP:127.0.0.1");
-  make("other", "DNS:elsewhere.example");
-  auto serve = [&](const std::string& name) {
-    server_.AddLines("postgresql.conf", "ssl=on\nssl_cert_file='" + (server_ / (name + ".crt")) +
-                                            "'\nssl_key_file='" + (server_ / (name + ".key")) +
-                                            "'\n");
-    server_.Restart();
-  };
-  serve("good");
+  server_.MakeCertificate("good", "IP:127.0.0.1");
+  server_.MakeCertificate("other", "DNS:elsewhere.example");
+  server_.UseCertificate("good");
   const std::string good = server_ / "good.crt", other = server_ / "other.crt";
   EXPECT_THAT(try_with({"--ca", good}), ::testing::StartsWith("t|TLSv1.3\n"));
   EXPECT_THAT(try_with({"--ca", other}), HasSubstr("self-signed certificate"));
@@ -228,7 +214,7 @@ TEST_F(GatewayPostgres, VerifiesTheServersCertificate) {
                  {"-c", "create table t(a int, b text)", "-c", "copy t from stdin"});
   EXPECT_EQ(in.exit_code, 0) << in.errors;
   EXPECT_TRUE(Psql(gateway->url(), "copy t to stdout;").output == rows);
-  serve("other");
+  server_.UseCertificate("other");
   EXPECT_THAT(try_with({"--ca", other, "--tls", "verify-ca"}), ::testing::StartsWith("t|TLS"));
   EXPECT_THAT(try_with({"--ca", other}), HasSubstr("mismatch"));
 }
@@ -289,6 +275,57 @@ TEST_F(GatewayPostgres, CancelReachesTheJobsOwnSessionsOnly) {
   EXPECT_THAT(result.output, HasSubstr("finished")) << result.errors;
   EXPECT_THAT(mine->Records("gateway-refused"), ::testing::SizeIs(3));
   EXPECT_THAT(others->Records("gateway-refused"), ::testing::SizeIs(1));
+}
+
+// Statements that would run on for ten minutes, and what the server would do after them.
+TEST_F(GatewayPostgres, WhatRunsIsCancelledWhenItsConnectionEnds) {
+  server_.MakeCertificate("good", "IP:127.0.0.1");
+  server_.UseCertificate("good");
+  for (const std::vector<std::string>& options :
+       {std::vector<std::string>{"--tls", "off"}, {"--ca", server_ / "good.crt"}}) {
+    SCOPED_TRACE(options[0]);
+    auto gateway = Gateway(options);
+    std::thread client([url = gateway->url()] {
+      (void)Python(
+          "import threading\n"
+          "def run(sql):\n"
+          "  c = psycopg2.connect(sys.argv[1]); c.autocommit = True\n"
+          "  k = c.cursor(); k.execute('set client_connection_check_interval = 0')\n"
+          "  try: k.execute(sql)\n"
+          "  except psycopg2.Error: pass\n"
+          "for sql in ['select pg_sleep(600)'] * 3: "
+          "threading.Thread(target=run, args=(sql,)).start()\n",
+          {url});
+    });
+    std::thread piped([url = gateway->url()] {
+      (void)Psql(url, "select pg_sleep(600) \\; select pg_sleep(600);\n");
+    });
+    EXPECT_TRUE(server_.Comes(4, "active"));
+    const std::vector<Json> cancels = gateway->Records("gateway-cancel");
+    EXPECT_TRUE(server_.Comes(0, "%"));
+    client.join();
+    piped.join();
+    ASSERT_THAT(cancels, ::testing::SizeIs(4));
+    EXPECT_EQ(cancels[0]["why"], "the action has ended");
+    EXPECT_EQ(cancels[0]["how"], "the cancel request is delivered");
+  }
+  // While the gateway goes on: a client that breaks the protocol behind a long statement.
+  auto gateway = Gateway();
+  auto broken = Python(
+      "import socket, struct\n"
+      "c = psycopg2.connect(sys.argv[1])\n"
+      "s = socket.socket(fileno=c.fileno())\n"
+      "q = b'select pg_sleep(600)\\0'\n"
+      "s.sendall(b'Q' + struct.pack('!I', len(q) + 4) + q)\n"
+      "s.sendall(b'!nonsense')\n"
+      "while s.recv(4096): pass\n"
+      "s.detach()\n",
+      {gateway->url()});
+  EXPECT_TRUE(server_.Comes(0, "active")) << broken.errors;
+  EXPECT_EQ(Psql(gateway->url(), "show client_connection_check_interval").output, "10s\n");
+  const std::vector<Json> cancels = gateway->Records("gateway-cancel");
+  ASSERT_THAT(cancels, ::testing::SizeIs(1));
+  EXPECT_THAT(cancels[0]["why"], HasSubstr("doesn't speak PostgreSQL's protocol"));
 }
 
 TEST_F(GatewayPostgres, PipelinesAndParallelClients) {

@@ -83,6 +83,23 @@ class Postgres {
         0600);
   }
 
+  /// `name`.crt, signed by itself, and `name`.key.
+  void MakeCertificate(const std::string& name, const std::string& alternative_name) {
+    const std::string key = dir_ / (name + ".key");
+    auto made = RunTool({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                         "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out",
+                         dir_ / (name + ".crt"), "-days", "2", "-subj", "/CN=test", "-addext",
+                         "subjectAltName=" + alternative_name});
+    EXPECT_EQ(made.exit_code, 0) << made.errors;
+    EXPECT_EQ(::chown(key.c_str(), kUser, kUser), 0);
+  }
+  /// Restarts the server, with TLS.
+  void UseCertificate(const std::string& name) {
+    AddLines("postgresql.conf", "ssl=on\nssl_cert_file='" + (dir_ / (name + ".crt")) +
+                                    "'\nssl_key_file='" + (dir_ / (name + ".key")) + "'\n");
+    Restart();
+  }
+
   /// As superuser, past any gateway.
   std::string Admin(const std::string& sql, const std::string& database = "postgres") {
     auto result = RunTool({"psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p",
@@ -90,6 +107,16 @@ class Postgres {
                           "", {{"PGPASSWORD", "admin"}});
     EXPECT_EQ(result.exit_code, 0) << result.errors;
     return result.output;
+  }
+
+  /// Waits, 20 seconds at most, until so many sessions of `reader` are in this state.
+  bool Comes(size_t sessions, const std::string& state) {
+    const std::string sql =
+        "select count(*) from pg_stat_activity where usename = 'reader' and state like '" + state +
+        "'";
+    for (int i = 0; i < 200; ++i, ::usleep(100'000))
+      if (Admin(sql) == std::to_string(sessions) + "\n") return true;
+    return false;
   }
 
   /// Without a gateway, for comparison.

@@ -11,13 +11,13 @@ their text parameter in the same way; prepared statements get numbers."""
 
 import argparse
 import json
+import select
 import socket
 import socketserver
 import ssl
 import struct
 import sys
 import threading
-import time
 
 COLLATION = b"\x09\x04\xd0\x00\x34"
 TYPES_BY_LENGTH = {0x26, 0x68, 0x6A, 0x6C, 0x6D, 0x6E, 0x6F, 0x24}
@@ -247,7 +247,10 @@ class Session(socketserver.BaseRequestHandler):
         if words[0] == "error":
             return self.error(count, "an error of the test") + self.done(2, 0, final)
         if words[0] == "sleep":
-            time.sleep(30)
+            report(sleeps=True)
+            if select.select([self.request], [], [], 30)[0]:
+                report(attention=self.message()[0] == 6)
+                return self.done(0x20, 0, final)
         if words[0] == "enter":
             return self.change(1, words[1], "records") + self.done(0, 0, final)
         if words[0] == "route":

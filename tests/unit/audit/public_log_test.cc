@@ -151,6 +151,20 @@ TEST_F(PublicLogTest, RemovedRecordsStopTheNextAppend) {
   EXPECT_FALSE(AppendPublicRecord(state_, Job("b")).has_value());
 }
 
+TEST(PublicRecord, NamesThePolicysCommitAndSaysWhetherItWasChanged) {
+  PublicJob job;
+  job.job = "j";
+  EXPECT_EQ(PublicRecordText(job).find("policy_c"), std::string::npos);
+  job.policy_commit = std::string(40, 'c');
+  EXPECT_EQ(Json::parse(PublicRecordText(job))["policy_commit"], job.policy_commit);
+  EXPECT_FALSE(Json::parse(PublicRecordText(job)).contains("policy_changed"));
+  job.policy_commit += "+changes";
+  const Json record = Json::parse(PublicRecordText(job));
+  EXPECT_EQ(record["policy_commit"], std::string(40, 'c'));
+  EXPECT_EQ(record["policy_changed"], true);
+  EXPECT_FALSE(record.contains("withheld"));
+}
+
 TEST(PublicRecord, NothingDisclosiveGetsIn) {
   const std::vector<std::string> secrets = {
       "9434765919", "/srv/high_privacy/x.csv", "s3cret", "db01.nhs.uk", "Jane Doe", "patient_id"};
@@ -158,7 +172,8 @@ TEST(PublicRecord, NothingDisclosiveGetsIn) {
     PublicJob job;
     job.job = secret + " ";
     job.repository = "https://user:" + secret + "@host/x";
-    job.commit = job.image_digest = job.policy_digest = job.seccomp_digest = job.head = secret;
+    job.commit = job.image_digest = job.policy_digest = job.policy_commit = job.seccomp_digest =
+        job.head = secret;
     job.tool = job.project = job.database = secret + "/..";
     job.permissions = {secret + "!", "Include T1OO " + secret};
     const std::string text = PublicRecordText(job);

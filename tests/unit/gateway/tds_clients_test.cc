@@ -1,14 +1,13 @@
 // Real clients (FreeTDS's tsql, pymssql) through the gateway to tests/support/tds_server.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/subprocess.h"
 #include "gateway/relay.h"
 #include "gateway/tds.h"
+#include "support/tds_server.h"
 #include "support/temp_dir.h"
 #include "unit/gateway/sockets.h"
 
@@ -17,65 +16,18 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+using testing_support::TdsServer;
 using testing_support::TempDir;
 using testing_support::WriteFile;
 
 constexpr const char* kPassword = "real pass w\xc3\xb6rd";
 
-// The server ends when its standard input does.
-class Server {
- public:
-  Server(std::vector<std::string> more, const std::string& log) : log_(log) {
-    int input[2];
-    EXPECT_EQ(::pipe2(input, O_CLOEXEC), 0);
-    std::vector<std::string> args = {
-        "/usr/bin/python3", std::string(CARREL_SOURCE_DIR) + "/tests/support/tds_server.py",
-        "--user",           "real_user",
-        "--password",       kPassword};
-    args.insert(args.end(), more.begin(), more.end());
-    std::vector<char*> argv;
-    for (std::string& arg : args) argv.push_back(arg.data());
-    argv.push_back(nullptr);
-    // Emptied before the fork: an earlier server's port must not be read from it.
-    const UniqueFd out(::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    EXPECT_TRUE(out);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(input[0], 0);
-      ::dup2(out.get(), 1);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
-    ::close(input[0]);
-    input_.reset(input[1]);
-  }
-  ~Server() {
-    input_.reset();
-    ::kill(pid_, SIGTERM);
-    ::waitpid(pid_, nullptr, 0);
-  }
-  uint16_t Port() {
-    for (int i = 0; i < 1500; ++i) {
-      const std::string text = Log();
-      const size_t end = text.find('\n');
-      if (end != text.npos) return Json::parse(text.substr(0, end))["port"];
-      ::usleep(20'000);
-    }
-    return 0;
-  }
-  std::string Log() const { return ReadFile(log_).value_or(""); }
-
- private:
-  std::string log_;
-  UniqueFd input_;
-  pid_t pid_ = -1;
-};
-
 class TdsClients : public ::testing::Test {
  protected:
   void Begin(TlsMode tls = TlsMode::kDisable, std::vector<std::string> server_options = {},
              const std::string& ca_file = "", const std::string& host = "127.0.0.1") {
-    server_ = std::make_unique<Server>(std::move(server_options), dir_ / "server.log");
+    server_ = std::make_unique<TdsServer>("real_user", kPassword, dir_ / "server.log",
+                                          std::move(server_options));
     upstream_.kind = "mssql";
     upstream_.host = host;
     upstream_.address = "127.0.0.1";
@@ -162,7 +114,7 @@ class TdsClients : public ::testing::Test {
   TempDir dir_;
   Upstream upstream_;
   JobLogin login_;
-  std::unique_ptr<Server> server_;
+  std::unique_ptr<TdsServer> server_;
   std::unique_ptr<RecordQueue> records_;
   std::unique_ptr<ProtocolFactory> factory_;
   std::unique_ptr<Relay> relay_;
@@ -244,6 +196,24 @@ TEST_F(TdsClients, AServerWithoutTlsIsNotGivenThePassword) {
   (void)Tsql("rows 1");
   EXPECT_THAT(server_->Log(), Not(HasSubstr("\"login\"")));
   EXPECT_THAT(Records(), HasSubstr("has no TLS"));
+}
+
+TEST_F(TdsClients, WhatRunsIsCancelledWithTheAction) {
+  MakeCertificate("IP:127.0.0.1");
+  for (const bool tls : {false, true}) {
+    if (tls)
+      Begin(TlsMode::kVerifyFull, {"--tls", dir_ / "cert.pem", dir_ / "key.pem"},
+            dir_ / "cert.pem");
+    else
+      Begin();
+    std::thread client([this] { (void)Tsql("sleep"); });
+    for (int i = 0; i < 1000 && server_->Log().find("sleeps") == std::string::npos; ++i)
+      ::usleep(10'000);
+    const std::string records = Records();
+    client.join();
+    EXPECT_THAT(records, HasSubstr("answered by the database"));
+    EXPECT_THAT(server_->Log(), HasSubstr("\"attention\": true"));
+  }
 }
 
 TEST_F(TdsClients, AnotherDatabaseEndsTheSession) {

@@ -153,6 +153,8 @@ INSTANTIATE_TEST_SUITE_P(
         Document{R"({"docker": {"bind_prefixes": ["/srv/volumes"]}})", true},
         Document{R"({"docker": {"bind_prefixes": ["srv"]}})", false},
         Document{R"({"docker": {"networks": {"db": 1}}})", false},
+        Document{R"({"docker": {"user": "agent", "task_workspace": "demo"}})", true},
+        Document{R"({"docker": {"task_workspace": "../x"}})", false},
         Document{R"({"pipeline": {"workspace": "demo", "user": "tester", "jobs": 2}})", true},
         Document{R"({"pipeline": {"workspace": "../x"}})", false},
         Document{R"({"pipeline": {"jobs": 0}})", false},
