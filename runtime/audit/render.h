@@ -23,6 +23,9 @@ std::string ExitText(uint32_t code);
 /// The value of `name` for the result of a call: "ENOENT" for an error, "" for success.
 std::string ErrorOf(const AuditEvent& event);
 
+/// True for what ErrorOf can return for some call.
+bool IsErrorName(std::string_view name);
+
 /// "openat", "i386:open"...
 std::string SyscallOf(const AuditEvent& event);
 
