@@ -98,7 +98,12 @@ Result<std::vector<std::string>> JobDir::List(const std::string& state_dir) {
   if (!parent && parent.error().code == ENOENT) return std::vector<std::string>();
   if (!parent) return std::move(parent).error();
   CARREL_ASSIGN(auto names, ListDir(parent->get()));
-  std::erase_if(names, [](const std::string& name) { return !IsName(name); });
+  std::erase_if(names, [&](const std::string& name) {
+    struct stat info {};
+    return !IsName(name) ||
+           ::fstatat(parent->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+           !S_ISDIR(info.st_mode);
+  });
   return names;
 }
 

@@ -43,10 +43,10 @@ void AddTask(const std::string& pid, Usage& usage) {
   std::istringstream fields(stat.substr(std::min(stat.rfind(')') + 1, stat.size())));
   std::string word;
   for (int field = 3; field < 14 && fields >> word; ++field) continue;
-  uint64_t user = 0, system = 0;
-  fields >> user >> system;
+  uint64_t user = 0, system = 0, reaped_user = 0, reaped_system = 0;
+  fields >> user >> system >> reaped_user >> reaped_system;
   static const uint64_t ticks = static_cast<uint64_t>(::sysconf(_SC_CLK_TCK));
-  usage.cpu_usec += (user + system) * 1'000'000 / ticks;
+  usage.cpu_usec += (user + system + reaped_user + reaped_system) * 1'000'000 / ticks;
   usage.read += Sum("/proc/" + pid + "/io", "read_bytes:");
   usage.written += Sum("/proc/" + pid + "/io", "write_bytes:");
 }

@@ -29,6 +29,8 @@ void ReadDecision(const Json& record, JobInfo& info) {
   info.action = Text(job, "action");
   info.user = Text(job, "user");
   info.commit = Text(job, "commit");
+  if (auto allowed = decision.find("allowed"); allowed != decision.end())
+    info.refused = *allowed == false;
   info.project = Text(decision, "project");
   info.tool = Text(decision, "tool");
   info.seccomp_profile = Text(decision, "seccomp_profile");

@@ -94,21 +94,37 @@ std::string ExitText(uint32_t code) {
   return name != nullptr ? fmt::format("signal SIG{}", name) : fmt::format("signal {}", signal);
 }
 
-std::string ErrorOf(const AuditEvent& event) {
-  if (event.kind != EventKind::kCall || !HasResult(event)) return "";
-  if (event.result >= 0 || event.result < -4095) return "";
-  switch (event.result) {
-    case -512:
+namespace {
+
+constexpr int kMaxError = 4095;
+
+std::string ErrorName(int number) {
+  switch (number) {
+    case 512:
       return "ERESTARTSYS";
-    case -513:
+    case 513:
       return "ERESTARTNOINTR";
-    case -514:
+    case 514:
       return "ERESTARTNOHAND";
-    case -516:
+    case 516:
       return "ERESTART_RESTARTBLOCK";
     default:
-      return ErrnoName(static_cast<int>(-event.result));
+      return ErrnoName(number);
   }
+}
+
+}  // namespace
+
+std::string ErrorOf(const AuditEvent& event) {
+  if (event.kind != EventKind::kCall || !HasResult(event)) return "";
+  if (event.result >= 0 || event.result < -kMaxError) return "";
+  return ErrorName(static_cast<int>(-event.result));
+}
+
+bool IsErrorName(std::string_view name) {
+  for (int number = 1; number <= kMaxError; ++number)
+    if (name == ErrorName(number)) return true;
+  return false;
 }
 
 std::string SyscallOf(const AuditEvent& event) {

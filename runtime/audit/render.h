@@ -26,6 +26,9 @@ std::string ErrorOf(const AuditEvent& event);
 /// Of a kDigest: 64 hexadecimal digits, or why there are none.
 std::string DigestText(const AuditEvent& event);
 
+/// True for what ErrorOf can return for some call.
+bool IsErrorName(std::string_view name);
+
 /// "openat", "i386:open"...
 std::string SyscallOf(const AuditEvent& event);
 

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include "audit/syscall_names.h"
 #include "base/fs.h"
 #include "cli/audit_commands.h"
+#include "cli/host_options.h"
 
 namespace carrel {
 namespace {
@@ -163,7 +165,11 @@ Result<EventFilter> FilterOf(const AuditOptions& options) {
   if (!options.path.empty()) filter.path = options.path;
   if (!options.comm.empty()) filter.comm = options.comm;
   if (!options.address.empty()) filter.address = options.address;
-  if (!options.error.empty()) filter.error = options.error;
+  if (!options.error.empty()) {
+    if (!IsErrorName(options.error))
+      return BadInput("--error", "there is no error " + options.error, "Write it as ENOENT");
+    filter.error = options.error;
+  }
   if (!options.result.empty()) {
     char* end = nullptr;
     filter.result = strtoll(options.result.c_str(), &end, 0);
@@ -201,6 +207,12 @@ Result<std::vector<JobInfo>> SelectJobs(const AuditOptions& options, int* status
   return std::move(list.jobs);
 }
 
+Result<UniqueFd> OpenOutput(const std::string& path, mode_t mode) {
+  auto file = OpenPath(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+  if (!file && file.error().code != ENOSPC) file.error().kind = ErrorKind::kBadInput;
+  return file;
+}
+
 void PrintJson(const OrderedJson& object) {
   puts(object.dump(-1, ' ', true, OrderedJson::error_handler_t::replace).c_str());
 }
@@ -226,7 +238,7 @@ int AuditCommand(int argc, char** argv) {
   AuditOptions options;
   for (const Verb& verb : kVerbs) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.help);
-    sub->add_option("--state", options.state, "where carrel keeps everything of its own");
+    AddStateOption(*sub, options.state);
     AddJobs(sub, verb.jobs, options);
     AddOutput(sub, verb, options);
     AddOwn(sub, verb, options);
@@ -238,7 +250,7 @@ int AuditCommand(int argc, char** argv) {
     }
   }
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
   for (const Verb& verb : kVerbs) {
     if (!app.got_subcommand(verb.name)) continue;
     auto good = CheckJobs(verb, options);

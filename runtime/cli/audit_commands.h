@@ -7,12 +7,13 @@
 #include "audit/catalogue.h"
 #include "audit/query.h"
 #include "audit/summary.h"
+#include "base/unique_fd.h"
 #include "cli/command.h"
 
 namespace carrel {
 
 struct AuditOptions {
-  std::string state = kDefaultState;
+  std::string state;
   std::vector<std::string> jobs;  ///< positional, or --job
   // Which jobs.
   std::string project;
@@ -74,6 +75,9 @@ int AuditProfile(const AuditOptions& options);
 int AuditDiff(const AuditOptions& options);
 int AuditReport(const AuditOptions& options);
 int AuditUnload(const AuditOptions& options);
+
+/// Opens the file that --output names; one that cannot be made there is kBadInput.
+Result<UniqueFd> OpenOutput(const std::string& path, mode_t mode);
 
 /// One line on stdout, ASCII only: nothing in it can act on a terminal.
 void PrintJson(const OrderedJson& object);

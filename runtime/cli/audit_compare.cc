@@ -109,8 +109,7 @@ Result<int> Profile(const AuditOptions& options) {
   if (options.output.empty()) {
     fputs(text.c_str(), stdout);
   } else {
-    CARREL_ASSIGN(const UniqueFd file,
-                  OpenPath(options.output, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+    CARREL_ASSIGN(const UniqueFd file, OpenOutput(options.output, 0644));
     CARREL_TRY(WriteAll(file.get(), text));
   }
   SayExcess(use, name);
@@ -196,6 +195,7 @@ Result<int> Diff(const AuditOptions& options) {
   }
   fresh.Print();
   gone.Print();
+  if (shown == 0 && !options.json) puts("  nothing");
   if (hidden > 0)
     fprintf(stderr, "%zu counts differ by less than twice: --all shows them\n", hidden);
   return shown == 0 ? 0 : 1;

@@ -58,6 +58,7 @@ int AuditList(const AuditOptions& options) {
                  {"workspace", Utf8(job.workspace)},
                  {"action", Utf8(job.action)},
                  {"user", Utf8(job.user)},
+                 {"refused", job.refused},
                  {"events", state.calls},
                  {"denied", state.denied},
                  {"lost", state.lost},
@@ -65,7 +66,7 @@ int AuditList(const AuditOptions& options) {
                  {"end", state.end}});
       continue;
     }
-    std::string name = job.id;
+    std::string name = job.refused ? "(refused) " + job.id : job.id;
     if (!job.workspace.empty()) name += "  " + job.workspace + '/' + job.action;
     puts(Fit(fmt::format("{} {}  {:<10} {:>10} {:>7}  {}", start.substr(0, 10), start.substr(11, 8),
                          state.end, state.calls, state.denied, Printable(name)),

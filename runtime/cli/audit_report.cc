@@ -38,8 +38,7 @@ Result<int> Report(const AuditOptions& options) {
     fwrite(page.data(), 1, page.size(), stdout);
   } else {
     // It holds what the log holds: for its maker alone.
-    CARREL_ASSIGN(const UniqueFd file,
-                  OpenPath(options.output, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    CARREL_ASSIGN(const UniqueFd file, OpenOutput(options.output, 0600));
     CARREL_TRY(WriteAll(file.get(), page));
   }
   if (verdict.finding != LogFinding::kWhole)

@@ -1,6 +1,7 @@
 // carrel audit show, stats.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "audit/render.h"
@@ -15,6 +16,77 @@ namespace {
 std::string ShortTime(int64_t ns) {
   std::string text = Rfc3339(ns);
   return text.substr(0, 10) + ' ' + text.substr(11, 12);
+}
+
+// "label     text", wrapped to the screen.
+void PrintFact(const char* label, const std::string& text) {
+  if (text.empty()) return;
+  constexpr size_t kIndent = 10;
+  const size_t columns = std::max<size_t>(ScreenColumns() - kIndent, 30);
+  std::string rest = Printable(text);
+  for (bool first = true; !rest.empty(); first = false) {
+    size_t end = rest.size() <= columns ? rest.size() : rest.rfind(' ', columns);
+    if (end == std::string::npos || end == 0) end = columns;
+    printf("%-*s%s\n", static_cast<int>(kIndent), first ? label : "", rest.substr(0, end).c_str());
+    rest.erase(0, rest.size() > end && rest[end] == ' ' ? end + 1 : end);
+  }
+}
+
+std::string Text(const Json& object, const char* key) {
+  auto at = object.find(key);
+  return at != object.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+std::string Joined(const Json& object, const char* key, const char* between) {
+  std::string text;
+  auto at = object.find(key);
+  if (at == object.end() || !at->is_array()) return text;
+  for (const Json& one : *at)
+    if (one.is_string()) text += (text.empty() ? "" : between) + one.get<std::string>();
+  return text;
+}
+
+// What ran, for whom, and under which permissions.
+void PrintDecision(const Json& record) {
+  const Json job = record.value("job", Json::object());
+  const Json decision = record.value("decision", Json::object());
+  if (!job.is_object() || !decision.is_object()) return;
+  PrintFact("Action", Text(job, "workspace") + "/" + Text(job, "action") + " of the project " +
+                          Text(decision, "project") + ", by " + Text(job, "user") + " (" +
+                          Text(decision, "role") + ")");
+  PrintFact("Runs", Text(job, "image") + " " + Joined(job, "args", " "));
+  PrintFact("Code", Text(job, "repo_url") + " at " + Text(job, "commit"));
+  const Json database = decision.value("database", Json());
+  PrintFact("Database", database.is_object()
+                            ? Text(database, "name") + "; opt-outs: " + Text(decision, "opt_outs")
+                            : "none");
+  const auto allowed = decision.find("allowed");
+  PrintFact(allowed != decision.end() && *allowed == true ? "Allowed" : "REFUSED",
+            Joined(decision, "reasons", "; "));
+}
+
+// How it ended.
+void PrintEndOf(const Json& record) {
+  const auto is = [&](const char* key) {
+    const auto at = record.find(key);
+    return at != record.end() && *at == true;
+  };
+  std::string text;
+  if (const auto code = record.find("exit_code"); code != record.end() && code->is_number())
+    text = "exit status " + code->dump();
+  if (is("oom_killed")) text += ", out of memory";
+  if (is("timed_out")) text += ", out of time";
+  if (is("cancelled")) text += ", cancelled";
+  PrintFact("Ended", text);
+}
+
+void PrintFacts(const LogSummary& summary) {
+  for (const std::string& line : summary.records) {
+    const auto record = ParseJson(line, "record");
+    if (!record || !record->is_object()) continue;
+    if (Text(*record, "kind") == "decision") PrintDecision(*record);
+    if (Text(*record, "kind") == "end") PrintEndOf(*record);
+  }
 }
 
 void PrintRecords(const LogSummary& summary) {
@@ -85,6 +157,7 @@ int AuditShow(const AuditOptions& options) {
   auto summary = Summarize(*log, *filter);
   if (!summary) return PrintError(summary.error());
   printf("Job       %s\n", Printable(log->job()).c_str());
+  PrintFacts(*summary);
   printf("From      %s\n", ShortTime(summary->first_ns).c_str());
   printf("To        %s (%.3f s)\n", ShortTime(summary->last_ns).c_str(),
          static_cast<double>(summary->last_ns - summary->first_ns) / 1e9);

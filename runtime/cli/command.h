@@ -41,9 +41,6 @@ int StatsCommand(int argc, char** argv);
 int StatusCommand(int argc, char** argv);
 int TerminateCommand(int argc, char** argv);
 
-/// Where carrel keeps everything of its own, when nothing else is said.
-inline constexpr const char* kDefaultState = "/var/lib/carrel";
-
 /// Parses with CLI11; on bad options (or --help) prints and sets `*status`, and returns false. What
 /// is wrong with an option is said as "carrel COMMAND: ...".
 bool ParseOptions(CLI::App& app, int argc, char** argv, int* status);

@@ -1,5 +1,6 @@
 // carrel as `docker`: the calls of the job agent (contract.md), so that an unmodified one works.
 // Errors read, and exit statuses are, as docker's.
+#include <iterator>
 #include <string_view>
 
 #include "cli/command.h"
@@ -58,6 +59,21 @@ const DockerEntry* FindEntry(const Arguments& words, size_t* used) {
   return nullptr;
 }
 
+// The commands, wrapped at 80 columns.
+void PrintCommands(FILE* out) {
+  std::string line = "carrel answers, as the job agent calls them:";
+  for (const DockerEntry& known : kEntries) {
+    const std::string name =
+        std::string(" ") + known.name + (&known == &*std::rbegin(kEntries) ? "" : ",");
+    if (line.size() + name.size() > 80) {
+      fprintf(out, "%s\n", line.c_str());
+      line = " ";
+    }
+    line += name;
+  }
+  fprintf(out, "%s\n", line.c_str());
+}
+
 int PrintDockerError(std::string_view command, const Error& error) {
   std::string text = error.ToString();
   const bool usage = error.what.find("flag") != std::string::npos;
@@ -83,13 +99,12 @@ int DockerCommand(int argc, char** argv) {
   const DockerEntry* entry = FindEntry(words, &used);
   if (entry == nullptr) {
     const std::string named = words.empty() ? "" : words[0];
-    fprintf(stderr,
-            "docker: '%s' is not a docker command that carrel answers.\n"
-            "carrel answers:",
-            MakeVisible(named).c_str());
-    for (const DockerEntry& known : kEntries) fprintf(stderr, " %s,", known.name);
-    fprintf(stderr, " as the job agent calls them\n");
-    return 1;
+    const bool help = named == "--help" || named == "-h" || named == "help";
+    if (!help)
+      fprintf(stderr, "docker: '%s' is not a docker command that carrel answers.\n",
+              MakeVisible(named).c_str());
+    PrintCommands(help ? stdout : stderr);
+    return help ? 0 : 1;
   }
   const auto host = LoadHostConfig(config, state);
   if (!host) return PrintDockerError(entry->name, host.error());

@@ -2,6 +2,7 @@
 #include "job/doctor.h"
 
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "job/sandbox.h"
 
 namespace carrel {
@@ -24,8 +25,7 @@ int DoctorCommand(int argc, char** argv) {
   CLI::App app("Checks this host: what is there, what is missing, what to do.", "carrel doctor");
   std::string config, state;
   bool json = false;
-  app.add_option("--config", config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", state, "directory under which carrel keeps everything");
+  AddHostOptions(app, config, state);
   app.add_flag("--json", json, "one JSON object");
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "image/image_store.h"
 #include "job/sandbox.h"
 #include "launch/host_facts.h"
@@ -15,7 +16,7 @@ namespace carrel {
 namespace {
 
 struct ExecOptions {
-  std::string state = kDefaultState;
+  std::string state;
   std::string id;
   std::string rootfs;
   std::string image;
@@ -44,7 +45,7 @@ std::string NewId() {
 }
 
 void AddOptions(CLI::App& app, ExecOptions& options) {
-  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  AddStateOption(app, options.state);
   app.add_option(
       "--id", options.id,
       "name of this run in the audit log: letters, digits, '.', '_' and '-' (default: made "
@@ -215,7 +216,7 @@ int ExecCommand(int argc, char** argv) {
   ExecOptions options;
   AddOptions(app, options);
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
   auto result = Exec(options);
   return result ? *result : PrintError(result.error(), "carrel exec");
 }

@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "cli/audit_files.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "image/image_store.h"
 #include "image/names.h"
 #include "launch/host_facts.h"
@@ -194,20 +195,32 @@ class Collector {
   std::vector<Item> items_;
 };
 
+// What it came to, of all items that are not kept.
+std::string Total(const std::vector<Item>& items, bool dry_run) {
+  size_t count = 0;
+  uint64_t bytes = 0;
+  for (const Item& item : items)
+    if (item.removed) {
+      ++count;
+      bytes += item.bytes;
+    }
+  if (count == 0) return "Nothing to remove: `retention` of the configuration keeps all there is.";
+  return fmt::format("{} {} {}, {:.1f} MB.", count, count == 1 ? "thing" : "things",
+                     dry_run ? "would go" : "removed", static_cast<double>(bytes) / 1e6);
+}
+
 }  // namespace
 
 int GcCommand(int argc, char** argv) {
   CLI::App app("Removes what `retention` of the configuration does not keep.", "carrel gc");
   std::string config, state;
   bool dry_run = false, json = false;
-  app.add_option("--config", config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", state, "directory under which carrel keeps everything");
+  AddHostOptions(app, config, state);
   app.add_flag("--dry-run", dry_run, "say what would go; remove nothing");
   app.add_flag("--json", json, "one JSON object");
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
-  auto host = LoadHostConfig(config, state);
-  if (!host) return PrintError(host.error());
+  const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
+  if (!host) return status;
   auto items = Collector(*host, dry_run).Run();
   if (!items) return PrintError(items.error());
   uint64_t bytes = 0;
@@ -228,7 +241,7 @@ int GcCommand(int argc, char** argv) {
     printf("%s\n",
            OrderedJson({{"dry_run", dry_run}, {"bytes", bytes}, {"items", list}}).dump(2).c_str());
   else
-    printf("%s\n", fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6).c_str());
+    printf("%s\n", Total(*items, dry_run).c_str());
   return 0;
 }
 

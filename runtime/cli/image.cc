@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "cli/image_build.h"
 #include "image/image_store.h"
 #include "image/names.h"
@@ -14,12 +15,12 @@ namespace {
 
 /// What every subcommand takes.
 struct Common {
-  std::string state = kDefaultState;
+  std::string state;
   bool json = false;
 };
 
 void AddCommon(CLI::App& app, Common& common, bool json) {
-  app.add_option("--state", common.state, "where carrel keeps its own")->capture_default_str();
+  AddStateOption(app, common.state);
   if (json) app.add_flag("--json", common.json, "print JSON");
 }
 
@@ -105,7 +106,7 @@ int ImportImageCommand(int argc, char** argv) {
   app.add_option("--max-entries", options.max_entries, "refuse what has more files")
       ->capture_default_str();
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   auto image = store->Import(path, options);
@@ -126,7 +127,7 @@ int ListCommand(int argc, char** argv) {
   Common common;
   AddCommon(app, common, true);
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   auto images = store->List();
@@ -157,7 +158,7 @@ int InspectCommand(int argc, char** argv) {
   AddCommon(app, common, true);
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   auto image = store->Resolve(reference);
@@ -190,7 +191,7 @@ int VerifyCommand(int argc, char** argv) {
   auto* one = app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST");
   app.add_flag("--all", all, "every image of the store")->excludes(one);
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
   if (!all && reference.empty())
     return PrintError(BadInput("IMAGE", "which image?", "Name one, or --all"),
                       "carrel image verify");
@@ -221,7 +222,7 @@ int RemoveCommand(int argc, char** argv) {
   AddCommon(app, common, false);
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   auto removed = store->Remove(reference);
@@ -236,7 +237,7 @@ int TagCommand(int argc, char** argv) {
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   app.add_option("NAME", name, "NAME:TAG")->required();
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   const std::string before = DigestBefore(*store, name);

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "image/build.h"
 #include "image/image_store.h"
 #include "image/names.h"
@@ -16,7 +17,7 @@ namespace {
 
 struct Options {
   std::string recipe;
-  std::string state = kDefaultState;
+  std::string state;
   std::string name;
   std::string checkout;
   std::string output;
@@ -61,12 +62,12 @@ int ImageBuildCommand(int argc, char** argv) {
   Options options;
   CLI::App app("Builds an image from Debian packages, and imports it", "carrel image build");
   app.add_option("RECIPE", options.recipe, "directory with a recipe.json, or the file")->required();
-  app.add_option("--state", options.state, "directory of carrel's own files");
+  AddStateOption(app, options.state);
   app.add_option("--name", options.name, "NAME:TAG instead of the recipe's");
   app.add_option("--tool-checkout", options.checkout, "checkout that the recipe takes a tool from");
   app.add_option("--output", options.output, "write an OCI layout here, and import nothing");
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
   auto result = Build(options);
   if (!result) return PrintError(result.error());
   printf("%s\n", result->dump().c_str());

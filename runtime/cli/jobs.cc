@@ -6,20 +6,11 @@
 #include "agent/verbs.h"
 #include "base/fs.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "job/database_task.h"
 
 namespace carrel {
 namespace {
-
-struct JobsOptions {
-  std::string config;
-  std::string state;
-};
-
-void AddCommon(CLI::App& app, JobsOptions& options) {
-  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", options.state, "directory under which carrel keeps everything");
-}
 
 int PrintAnswer(const Result<OrderedJson>& json) {
   if (!json) return PrintError(json.error());
@@ -44,38 +35,35 @@ int Answer(const Result<VerbAnswer>& answer) {
 
 int ListCommand(int argc, char** argv) {
   CLI::App app("Lists the jobs that the agent has given and not cleaned up.", "carrel list");
-  JobsOptions options;
-  AddCommon(app, options);
+  std::string config, state;
+  AddHostOptions(app, config, state);
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
-  auto host = LoadHostConfig(options.config, options.state);
-  return host ? PrintAnswer(ListJobs(*host)) : PrintError(host.error());
+  const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
+  return host ? PrintAnswer(ListJobs(*host)) : status;
 }
 
 int StatsCommand(int argc, char** argv) {
   CLI::App app("Says what running actions use.", "carrel stats");
-  JobsOptions options;
-  AddCommon(app, options);
+  std::string config, state;
+  AddHostOptions(app, config, state);
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
-  auto host = LoadHostConfig(options.config, options.state);
-  return host ? PrintAnswer(JobStats(*host)) : PrintError(host.error());
+  const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
+  return host ? PrintAnswer(JobStats(*host)) : status;
 }
 
 int LogsCommand(int argc, char** argv) {
   CLI::App app("Prints the log of a job's action.", "carrel logs");
-  JobsOptions options;
+  std::string config, state;
   LogOptions log;
   std::string job;
-  AddCommon(app, options);
+  AddHostOptions(app, config, state);
   app.add_option("job", job, "id of the job, or its definition (a file X.json)")->required();
   app.add_flag("--follow,-f", log.follow, "go on until the action has ended");
   app.add_option("--tail", log.tail, "only the last N lines")->check(CLI::NonNegativeNumber);
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
+  if (!host) return status;
   ::signal(SIGPIPE, SIG_DFL);
-  auto host = LoadHostConfig(options.config, options.state);
-  if (!host) return PrintError(host.error());
   auto id = IdOf(job);
   if (!id) return PrintError(id.error());
   auto read = ReadJobLog(*host, *id, log,
@@ -85,14 +73,13 @@ int LogsCommand(int argc, char** argv) {
 
 int KillCommand(int argc, char** argv) {
   CLI::App app("Kills a job's action. To cancel a job, terminate it.", "carrel kill");
-  JobsOptions options;
+  std::string config, state;
   std::string job;
-  AddCommon(app, options);
+  AddHostOptions(app, config, state);
   app.add_option("job", job, "id of the job, or its definition (a file X.json)")->required();
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
-  auto host = LoadHostConfig(options.config, options.state);
-  if (!host) return PrintError(host.error());
+  const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
+  if (!host) return status;
   auto id = IdOf(job);
   return id ? Answer(KillVerb(*host, *id)) : PrintError(id.error());
 }
@@ -101,8 +88,7 @@ int DbtaskCommand(int argc, char** argv) {
   CLI::App app("Runs a short database command and prints its restricted output.", "carrel dbtask");
   RunJobOptions options;
   app.add_option("job", options.definition, "job definition (JSON file)")->required();
-  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  AddHostOptions(app, options.config, options.state);
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
   auto outcome = RunDatabaseTask(options);

@@ -68,7 +68,12 @@ bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
 }
 
 // An error can quote what a hostile study or image is called.
-int PrintError(const Error& error, const std::string& program) {
+int PrintError(const Error& failed, const std::string& program) {
+  Error error = failed;
+  if (error.code == EACCES && ::geteuid() != 0) {  // not a fault: these are root's files
+    error.kind = ErrorKind::kBadInput;
+    if (error.hint.empty()) error.hint = "carrel's files are root's: run it with sudo";
+  }
   const std::string text = error.ToString();
   std::string visible;
   for (size_t start = 0; start <= text.size();) {

@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "cli/audit_files.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "image/image_store.h"
 #include "policy/host_config.h"
 #include "policy/host_policy.h"
@@ -207,10 +208,10 @@ void PutSelftest(const HostConfig& host, Text& out) {
 
 Result<void> WriteOut(const std::string& path, const std::string& text) {
   const std::filesystem::path file = std::filesystem::absolute(path);
-  CARREL_ASSIGN(const UniqueFd directory,
-                OpenPath(file.parent_path().string(), O_RDONLY | O_DIRECTORY));
+  auto directory = OpenPath(file.parent_path().string(), O_RDONLY | O_DIRECTORY);
+  if (!directory) return BadInput("-o", directory.error().ToString(), "Make the directory");
   if (!IsSafeComponent(file.filename().string())) return BadInput("-o", "is not a file's name");
-  return WriteFileAtomic(directory.get(), file.filename().string(), text, 0644);
+  return WriteFileAtomic(directory->get(), file.filename().string(), text, 0644);
 }
 
 }  // namespace
@@ -218,13 +219,11 @@ Result<void> WriteOut(const std::string& path, const std::string& text) {
 int MetricsCommand(int argc, char** argv) {
   CLI::App app("Prints this host's state in Prometheus' text format.", "carrel metrics");
   std::string config, state, output;
-  app.add_option("--config", config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", state, "directory under which carrel keeps everything");
+  AddHostOptions(app, config, state);
   app.add_option("-o,--output", output, "write here, atomically, instead of to stdout");
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
-  auto host = LoadHostConfig(config, state);
-  if (!host) return PrintError(host.error());
+  const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
+  if (!host) return status;
   Text out;
   out.Metric("carrel_info", "The version of carrel.");
   out.Value(1, "version", CARREL_VERSION);

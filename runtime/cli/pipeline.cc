@@ -1,4 +1,5 @@
 // carrel pipeline check, graph, run: a project.yaml on this host, for platform testers.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,7 +10,9 @@
 #include "base/fs.h"
 #include "base/subprocess.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "cli/pipeline_report.h"
+#include "job/sandbox.h"
 #include "pipeline/runner.h"
 #include "policy/host_policy.h"
 #include "policy/names.h"
@@ -25,16 +28,27 @@ struct PipelineOptions {
   bool force = false, json = false, svg = false, allow_uncommitted = false;
 };
 
-// A directory with a project.yaml, or the file itself.
+// A directory with a project.yaml, or the file itself. Threat: the study's file is a link to one
+// that only root can read, and messages quote it; or a FIFO, which never ends.
 Result<std::string> ReadProjectText(const std::string& path, std::string& name) {
+  constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
   struct stat info {};
   name = path;
   if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) name += "/project.yaml";
-  auto text = ReadFile(name, 2u << 20);
-  if (!text && text.error().code == ENOENT)
+  auto file = OpenPath(name, kFlags);
+  if (!file && file.error().code == ENOENT)
     return BadInput(name, "there is no such file", "A study has a project.yaml at its top");
-  if (!text) return BadInput(name, text.error().ToString());
+  if (!file && file.error().code != ELOOP) return BadInput(name, file.error().what);
+  if (!file || ::fstat(file->get(), &info) != 0 || !S_ISREG(info.st_mode))
+    return BadInput(name, "is a link or no regular file", "Put the file itself there");
+  auto text = ReadFd(file->get(), 2u << 20);
+  if (!text) return BadInput(name, text.error().what);
   return text;
+}
+
+// "1 action", "3 actions".
+std::string Count(size_t number, const std::string& what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
 }
 
 int Check(const PipelineOptions& options) {
@@ -56,9 +70,9 @@ int Check(const PipelineOptions& options) {
   } else {
     for (const YamlProblem& problem : problems) PrintError(BadInput("", ToString(problem, name)));
     if (problems.empty())
-      printf("%s: good, %zu actions\n", name.c_str(), project.actions.size());
+      printf("%s: good, %s\n", name.c_str(), Count(project.actions.size(), "action").c_str());
     else
-      fprintf(stderr, "%zu problems\n", problems.size());
+      fprintf(stderr, "%s\n", Count(problems.size(), "problem").c_str());
   }
   return problems.empty() ? 0 : static_cast<int>(ErrorKind::kBadInput);
 }
@@ -126,9 +140,7 @@ Result<void> ChooseResources(const PipelineOptions& options, PipelineRequest& re
 }
 
 Result<int> RunAll(const PipelineOptions& options) {
-  if (::geteuid() != 0)
-    return Fault("host", "carrel pipeline run must be started by root, as carrel run",
-                 "The actions never run as root");
+  CARREL_TRY(RequireRoot());
   PipelineRequest request;
   request.config = options.config;
   request.state = options.state;
@@ -180,8 +192,7 @@ int PipelineCommand(int argc, char** argv) {
   graph->add_flag("--svg", options.svg, "SVG instead: needs graphviz");
   CLI::App* run = add("run", "run the actions, each as the job agent would");
   run->add_option("actions", options.actions, "actions, with what they need (default: all)");
-  run->add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
-  run->add_option("--state", options.state, "directory under which carrel keeps everything");
+  AddHostOptions(*run, options.config, options.state);
   run->add_option("--workspace", options.workspace,
                   "default: pipeline.workspace of the configuration, or the directory's name");
   run->add_option("--project", options.project, "id or number; default: the workspace's");

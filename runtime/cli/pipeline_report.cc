@@ -1,17 +1,22 @@
 #include "cli/pipeline_report.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
+#include "base/fs.h"
+#include "job/action_log.h"
 #include "job/utf8.h"
 
 namespace carrel {
 namespace {
 
 constexpr size_t kNameColumns = 24;
-constexpr size_t kMessageColumns = 60;
+constexpr size_t kMessageColumns = 21;  // what 80 columns leave it
+constexpr size_t kLogLines = 8;
 
 const char* StepName(int step) {
   if (step >= 12) return "records";
@@ -36,6 +41,27 @@ std::string Message(const ActionRun& run) {
   std::string text = run.message;
   std::replace(text.begin(), text.end(), '\n', ' ');
   return MakeVisible(text);
+}
+
+// The last lines that a failed action wrote: mostly they say why.
+void PrintEndOfLog(const ActionRun& run) {
+  const Json results =
+      run.result.is_object() ? run.result.value("results", Json::object()) : Json::object();
+  const std::string path = results.value("files", Json::object()).value("log", "");
+  const std::string text = path.empty() ? "" : ReadFile(path, 64u << 20).value_or("");
+  size_t end = text.find(std::string("\n") + std::string(kSummaryMarker));
+  if (end == std::string::npos) return;  // it wrote nothing
+  size_t begin = end;
+  for (size_t lines = 0; lines < kLogLines && begin != std::string::npos && begin > 0; ++lines)
+    begin = text.rfind('\n', begin - 1);
+  begin = begin == std::string::npos ? 0 : begin + 1;
+  printf("\n%s, the end of its log:\n", run.name.c_str());
+  while (begin < end) {
+    const size_t next = std::min(text.find('\n', begin), end);
+    const std::string line = text.substr(begin, next - begin);
+    printf("  %s\n", line.substr(std::min(line.size(), line.find(' ') + 1)).c_str());
+    begin = next + 1;
+  }
 }
 
 }  // namespace
@@ -64,8 +90,14 @@ std::string InColumns(const std::string& text, size_t columns) {
   return cut ? out + "..." : out + std::string(columns - used, ' ');
 }
 
+// Lines that have left the screen cannot be rewritten.
+bool PipelineProgress::Fits(size_t lines) const {
+  winsize size{};
+  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || lines < size.ws_row;
+}
+
 void PipelineProgress::Show(const std::vector<ActionRun>& actions) {
-  if (terminal_) {
+  if (terminal_ && Fits(actions.size())) {
     if (lines_ > 0) fprintf(stderr, "\x1b[%zuA", lines_);
     for (const ActionRun& run : actions) fprintf(stderr, "\r\x1b[K%s\n", Line(run).c_str());
     lines_ = actions.size();
@@ -100,14 +132,19 @@ void PrintPipelineTable(const PipelineRequest& request, const PipelineResult& re
     if (run.state == ActionState::kSucceeded) {
       const Json& results = run.result["results"];
       const size_t withheld = results.value("level4_excluded_files", Json::object()).size();
-      message = fmt::format("{} outputs", results.value("outputs", Json::object()).size());
+      const size_t outputs = results.value("outputs", Json::object()).size();
+      message = fmt::format("{} output{}", outputs, outputs == 1 ? "" : "s");
       if (withheld > 0) message += fmt::format(", {} withheld from level 4", withheld);
     }
-    printf("%s  %-10s %10s %9s  %s\n", InColumns(run.name, kNameColumns).c_str(),
+    const bool fits = DecodeUtf8Lossy(message).size() <= kMessageColumns;
+    printf("%s  %-10s %10s %9s%s%s\n", InColumns(run.name, kNameColumns).c_str(),
            StateName(run.state), run.duration_ms > 0 ? DurationText(run.duration_ms).c_str() : "-",
-           MemoryText(run.memory_bytes).c_str(),
-           IsGood(run.state) ? InColumns(message, kMessageColumns).c_str() : message.c_str());
+           MemoryText(run.memory_bytes).c_str(), fits && !message.empty() ? "  " : "",
+           fits ? message.c_str() : "");
+    if (!fits) printf("    %s\n", message.c_str());
   }
+  for (const ActionRun& run : result.actions)
+    if (run.state == ActionState::kFailed) PrintEndOfLog(run);
   printf("\n%zu of %zu actions good, in %s%s\n", good, result.actions.size(),
          DurationText(result.duration_ms).c_str(), result.cancelled ? ", cancelled" : "");
   printf("level 3: %s/workspaces/%s\n", request.host.high_privacy.c_str(),

@@ -10,8 +10,8 @@
 
 namespace carrel {
 
-/// A line an action. On a terminal the lines are rewritten in place; elsewhere a line is printed
-/// when an action's state changes.
+/// A line an action. On a terminal that has room for all, the lines are rewritten in place;
+/// elsewhere a line is printed when an action's state changes.
 class PipelineProgress {
  public:
   explicit PipelineProgress(bool terminal) : terminal_(terminal) {}
@@ -20,6 +20,8 @@ class PipelineProgress {
   void Clear();
 
  private:
+  bool Fits(size_t lines) const;
+
   const bool terminal_;
   size_t lines_ = 0;
   std::map<std::string, ActionState> last_;

@@ -63,7 +63,10 @@ void PrintDecision(const JobDefinition& job, const Decision& decision) {
     for (const Preflight& preflight : decision.preflight)
       printf("  - before it starts, %s passes the check %s\n", preflight.file.c_str(),
              preflight.check.c_str());
-    printf("  - it gets: %s\n", ToJson(decision.limits).dump().c_str());
+    const auto limits = ToJson(decision.limits);
+    printf("  - it gets at most:\n");
+    for (const auto& [name, value] : limits.items())
+      printf("      %-16s %s\n", name.c_str(), value.dump().c_str());
   }
   printf("Decided by:\n");
   for (const auto& [part, entry] : decision.decided_by)

@@ -3,6 +3,7 @@
 
 #include "base/journal.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "job/job_runner.h"
 #include "job/utf8.h"
 
@@ -69,8 +70,7 @@ int RunCommand(int argc, char** argv) {
   CLI::App app("Runs a job from its definition to its results.", "carrel run");
   RunJobOptions options;
   app.add_option("job", options.definition, "job definition (JSON file)")->required();
-  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  AddHostOptions(app, options.config, options.state);
   app.add_flag("--dry-run", options.dry_run, "print decision and plan; touch nothing");
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;

@@ -9,7 +9,9 @@
 
 #include "base/fs.h"
 #include "cli/command.h"
+#include "cli/host_options.h"
 #include "cli/selftest_host.h"
+#include "job/sandbox.h"
 #include "policy/policy.h"
 
 namespace carrel {
@@ -135,8 +137,7 @@ Result<int> RunStudies(const SelftestOptions& options) {
       printf("%-18s %s\n", study.name.c_str(), study.description.c_str());
     return 0;
   }
-  if (::geteuid() != 0)
-    return Fault("host", "carrel selftest must be started by root, as carrel run");
+  CARREL_TRY(RequireRoot());
   CARREL_ASSIGN(const std::unique_ptr<SelftestHost> host,
                 SelftestHost::Make({options.config, options.state, options.database}));
   CARREL_ASSIGN(const SelftestReport report, Selftest(options, *host).Run(studies));
@@ -152,14 +153,14 @@ Result<int> RunStudies(const SelftestOptions& options) {
 
 int Compare(int argc, char** argv) {
   CLI::App app("Says what behaves differently in two selftests.", "carrel selftest compare");
-  std::string state = kDefaultState, before, after;
+  std::string state, before, after;
   bool json = false;
   app.add_option("before", before, "name below <state>/selftest, or a report's file")->required();
   app.add_option("after", after, "the same, of the later one")->required();
-  app.add_option("--state", state, "directory under which carrel keeps everything");
+  AddStateOption(app, state);
   app.add_flag("--json", json, "one JSON object");
   int status = 0;
-  if (!ParseOptions(app, argc, argv, &status)) return status;
+  if (!ParseWithState(app, argc, argv, state, &status)) return status;
   return CompareSelftests(state, before, after, json);
 }
 
@@ -171,8 +172,7 @@ int SelftestCommand(int argc, char** argv) {
                "carrel selftest");
   SelftestOptions options;
   app.add_option("studies", options.names, "studies (default: all)");
-  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  AddHostOptions(app, options.config, options.state);
   app.add_option("--database", options.database,
                  "sqlite:///PATH, postgresql://..., or a configured name (default: one is made)");
   app.add_option("--studies", options.studies,

@@ -76,6 +76,44 @@ std::map<std::string, Json> ChecksOf(const Json& report) {
   return checks;
 }
 
+// What was done of each study: "run" where at least one check was made, else why it was skipped.
+std::map<std::string, std::string> StudiesOf(const Json& report) {
+  std::map<std::string, std::string> studies;
+  for (const Json& check : report.value("checks", Json::array())) {
+    std::string& done = studies[check.value("study", "")];
+    if (check.value("outcome", "") != "skipped")
+      done = "run";
+    else if (done.empty())
+      done = "skipped: " + check.value("detail", "");
+  }
+  return studies;
+}
+
+// A study that only one report has run is one change; nothing else of it is compared.
+std::set<std::string> StudiesOfOne(const Json& before, const Json& after,
+                                   std::vector<Change>& changes) {
+  auto old_studies = StudiesOf(before), new_studies = StudiesOf(after);
+  std::set<std::string> names, of_one;
+  for (const auto* map : {&old_studies, &new_studies})
+    for (const auto& [name, done] : *map) names.insert(name);
+  for (const std::string& name : names) {
+    std::string &a = old_studies[name], &b = new_studies[name];
+    for (std::string* done : {&a, &b})
+      if (done->empty()) *done = "not run";
+    if (a == "run" && b == "run") continue;
+    of_one.insert(name);
+    if (a != b) changes.push_back({name, "study", a, b});
+  }
+  return of_one;
+}
+
+// Keys begin with the study's name and a '/'.
+void LeaveOut(const std::set<std::string>& studies, std::map<std::string, Json>& map) {
+  std::erase_if(map, [&](const auto& entry) {
+    return studies.contains(entry.first.substr(0, entry.first.find('/')));
+  });
+}
+
 std::string Short(const Json& value) {
   if (value.is_null()) return "-";
   std::string text = value.is_string() ? value.get<std::string>()
@@ -239,8 +277,11 @@ int CompareSelftests(const std::string& state, const std::string& before, const 
   auto new_report = ReadReport(state, after);
   if (!new_report) return PrintError(new_report.error());
   std::vector<Change> changes;
-  CompareMaps(ChecksOf(*old_report), ChecksOf(*new_report), "check", changes);
-  const auto old_actions = ActionsOf(*old_report), new_actions = ActionsOf(*new_report);
+  const auto of_one = StudiesOfOne(*old_report, *new_report, changes);
+  auto old_checks = ChecksOf(*old_report), new_checks = ChecksOf(*new_report);
+  auto old_actions = ActionsOf(*old_report), new_actions = ActionsOf(*new_report);
+  for (auto* map : {&old_checks, &new_checks, &old_actions, &new_actions}) LeaveOut(of_one, *map);
+  CompareMaps(old_checks, new_checks, "check", changes);
   for (const char* member : {"state", "exit_code", "message", "outputs", "withheld"}) {
     std::map<std::string, Json> a, b;
     for (const auto& [key, action] : old_actions) a[key] = action.value(member, Json());
@@ -269,7 +310,7 @@ int CompareSelftests(const std::string& state, const std::string& before, const 
                        .dump(2, ' ', true, OrderedJson::error_handler_t::replace)
                        .c_str());
   else
-    printf("%zu differences\n", changes.size());
+    printf("%zu difference%s\n", changes.size(), changes.size() == 1 ? "" : "s");
   return changes.empty() ? 0 : 1;
 }
 

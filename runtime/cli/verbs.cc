@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "cli/command.h"
+#include "cli/host_options.h"
 
 namespace carrel {
 namespace {
@@ -21,14 +22,13 @@ int Print(const Result<VerbAnswer>& answer, const char* name) {
   printf("%s\n", said.ToJson().dump(2, ' ', true, OrderedJson::error_handler_t::replace).c_str());
   if (!answer) return PrintError(answer.error());
   if (!said.failed) return 0;
-  Error error{*said.failed, said.results.value("error", ""), std::string("carrel ") + name, "", 0};
+  Error error{*said.failed, said.results.value("error", ""), name, "", 0};
   return PrintError(error);
 }
 
 bool Parse(CLI::App& app, VerbOptions& options, int argc, char** argv, int* status) {
   app.add_option("job", options.job, "job definition (JSON file)")->required();
-  app.add_option("--config", options.config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", options.state, "directory under which carrel keeps everything");
+  AddHostOptions(app, options.config, options.state);
   return ParseOptions(app, argc, argv, status);
 }
 

@@ -12,20 +12,8 @@
 namespace carrel {
 namespace {
 
-constexpr size_t kMaxLine = 16u << 10;
 constexpr size_t kMaxTail = 64u << 10;
 constexpr std::string_view kMarkerCore = "=JOB SUMMARY=";
-
-// The bytes at the end of `text` that could be the start of a longer UTF-8 sequence.
-size_t UnfinishedBytes(std::string_view text) {
-  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
-    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
-    if ((byte & 0xc0) == 0x80) continue;
-    const size_t length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return length > back ? back : 0;
-  }
-  return 0;
-}
 
 }  // namespace
 
@@ -42,7 +30,6 @@ ActionLog::ActionLog(UniqueFd fd, uint64_t max_bytes)
     : fd_(std::move(fd)), room_(max_bytes), limit_(max_bytes) {}
 
 void ActionLog::TakeLine(std::string_view line, int64_t ns) {
-  if (line.ends_with('\r')) line.remove_suffix(1);
   std::string safe = Rfc3339(ns) + " " + SafeLogLine(line) + "\n";
   full_ = full_ || safe.size() > room_;
   if (!full_) {
@@ -67,36 +54,23 @@ Result<void> ActionLog::Flush() {
 }
 
 Result<void> ActionLog::Write(Stream stream, std::string_view bytes, int64_t ns) {
-  Partial& partial = partial_[static_cast<size_t>(stream)];
-  while (!bytes.empty()) {
-    if (partial.text.empty()) partial.ns = ns;
-    const size_t room = kMaxLine - partial.text.size();
-    const size_t newline = bytes.find('\n');
-    const size_t take = std::min({newline, room, bytes.size()});
-    partial.text += bytes.substr(0, take);
-    bytes.remove_prefix(take);
-    if (bytes.starts_with('\n')) {
-      bytes.remove_prefix(1);
-      TakeLine(partial.text, partial.ns);
-      partial.text.clear();
-    } else if (partial.text.size() == kMaxLine) {
-      const size_t keep = kMaxLine - UnfinishedBytes(partial.text);
-      TakeLine(std::string_view(partial.text).substr(0, keep), partial.ns);
-      partial.text.erase(0, keep);
-    }
+  const auto take = [this](std::string_view line, int64_t begun_ns) -> Result<void> {
+    TakeLine(line, begun_ns);
     // A flood in one call must not grow what is pending.
-    if (pending_.size() > kMaxTail) CARREL_TRY(Flush());
-  }
+    return pending_.size() > kMaxTail ? Flush() : Result<void>();
+  };
+  CARREL_TRY(lines_[static_cast<size_t>(stream)].Write(bytes, ns, take));
   return Flush();
 }
 
 void ActionLog::FlushPartials() {
-  std::sort(partial_.begin(), partial_.end(),
-            [](const Partial& a, const Partial& b) { return a.ns < b.ns; });
-  for (Partial& partial : partial_) {
-    if (!partial.text.empty()) TakeLine(partial.text, partial.ns);
-    partial.text.clear();
-  }
+  std::sort(lines_.begin(), lines_.end(),
+            [](const LineSplitter& a, const LineSplitter& b) { return a.ns() < b.ns(); });
+  for (LineSplitter& lines : lines_)
+    (void)lines.Finish([this](std::string_view line, int64_t ns) -> Result<void> {
+      TakeLine(line, ns);
+      return {};
+    });
 }
 
 void ActionLog::TakeRest(int64_t ns) {

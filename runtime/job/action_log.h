@@ -15,6 +15,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "job/line_splitter.h"
 
 namespace carrel {
 
@@ -53,10 +54,6 @@ class ActionLog {
   uint64_t dropped() const { return dropped_; }
 
  private:
-  struct Partial {
-    std::string text;
-    int64_t ns = 0;  ///< when its first byte came
-  };
   void TakeLine(std::string_view line, int64_t ns);
   void FlushPartials();
   void TakeRest(int64_t ns);
@@ -65,7 +62,7 @@ class ActionLog {
 
   UniqueFd fd_;
   uint64_t room_;
-  std::array<Partial, 2> partial_;
+  std::array<LineSplitter, 2> lines_;
   std::string pending_;           ///< safe lines on their way to the file
   bool ended_ = false;            ///< what was unfinished is in pending_
   bool full_ = false;             ///< the limit was reached: lines go to tail_

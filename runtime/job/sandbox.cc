@@ -210,6 +210,8 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
     if (auto closed = companion.close(); !closed && !result.end.failure)
       result.end.failure = std::move(closed).error();
   CARREL_ASSIGN(result.usage, cgroup.Usage());
+  // On cgroup v1 tasks that have ended are in no counter of the cgroup's; the wait has them.
+  result.usage.cpu_usec = std::max(result.usage.cpu_usec, result.end.cpu_usec);
   auto counts = source->Finish(log);
   if (counts)
     result.counts = *counts;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -25,6 +26,10 @@ constexpr size_t kChunk = 64u << 10;
 bool Writable(int fd) {
   pollfd entry = {fd, POLLOUT, 0};
   return ::poll(&entry, 1, 0) > 0;
+}
+
+uint64_t Microseconds(const timeval& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000 + static_cast<uint64_t>(time.tv_usec);
 }
 
 class SupervisorLoop {
@@ -187,9 +192,11 @@ class SupervisorLoop {
 
   Result<void> Reap() {
     siginfo_t info{};
-    if (::waitid(P_PIDFD, static_cast<id_t>(init_.pidfd.get()), &info, WEXITED) != 0)
+    rusage used{};  // the library's waitid does not have it
+    if (::syscall(SYS_waitid, P_PIDFD, init_.pidfd.get(), &info, WEXITED, &used) != 0)
       return SysFault("supervise", "waitid");
     init_ended_ = true;
+    end_.cpu_usec = Microseconds(used.ru_utime) + Microseconds(used.ru_stime);
     request_.input_target.reset();
     end_.exit_code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
     carrel_init_report report{};

@@ -41,6 +41,7 @@ struct ActionEnd {
   int exit_code = 0;  ///< as a shell tells it: 128+n for signal n
   bool timed_out = false;
   bool cancelled = false;
+  uint64_t cpu_usec = 0;         ///< of the init and of every task that it has outlived
   int exec_error = 0;            ///< errno when the command could not be executed, else 0
   std::optional<Error> failure;  ///< a sink or service failed and the action was killed for it
 };

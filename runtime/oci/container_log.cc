@@ -13,7 +13,6 @@
 namespace carrel {
 namespace {
 
-constexpr size_t kMaxLine = 16u << 10;
 constexpr const char* kFullText =
     "[carrel: the log has reached its limit; what follows is dropped]";
 
@@ -23,7 +22,7 @@ Result<LogLine> DecodeLine(const std::string& text) {
   LogLine line;
   line.stream = in.RequiredString("stream") == "stderr" ? 2 : 1;
   line.time = in.RequiredString("time");
-  line.text = in.Text("log", 8 * kMaxLine).value_or("");
+  line.text = in.Text("log", 8 * LineSplitter::kMaxLine).value_or("");
   CARREL_TRY(in.Finish());
   return line;
 }
@@ -32,7 +31,6 @@ Result<LogLine> DecodeLine(const std::string& text) {
 
 Result<void> ContainerLog::WriteLine(int stream, std::string_view line) {
   if (full_) return {};
-  if (line.ends_with('\r')) line.remove_suffix(1);
   const auto entry = [&](const std::string& text) {
     return OrderedJson{{"stream", stream == 2 ? "stderr" : "stdout"},
                        {"time", Rfc3339(NowNs())},
@@ -48,26 +46,16 @@ Result<void> ContainerLog::WriteLine(int stream, std::string_view line) {
 }
 
 Result<void> ContainerLog::Write(int stream, std::string_view bytes) {
-  std::string& partial = partial_.at(static_cast<size_t>(stream) - 1);
-  while (!bytes.empty()) {
-    const size_t take = std::min({bytes.find('\n'), bytes.size(), kMaxLine - partial.size()});
-    partial += bytes.substr(0, take);
-    bytes.remove_prefix(take);
-    const bool ended = bytes.starts_with('\n');
-    if (!ended && partial.size() < kMaxLine) break;
-    CARREL_TRY(WriteLine(stream, partial));
-    partial.clear();
-    if (ended) bytes.remove_prefix(1);
-  }
-  return {};
+  return lines_.at(static_cast<size_t>(stream) - 1)
+      .Write(bytes, 0, [&](std::string_view line, int64_t) { return WriteLine(stream, line); });
 }
 
 Result<void> ContainerLog::Finish() {
-  for (int stream : {1, 2}) {
-    std::string& partial = partial_[static_cast<size_t>(stream) - 1];
-    if (!partial.empty()) CARREL_TRY(WriteLine(stream, partial));
-    partial.clear();
-  }
+  for (int stream : {1, 2})
+    CARREL_TRY(
+        lines_.at(static_cast<size_t>(stream) - 1).Finish([&](std::string_view line, int64_t) {
+          return WriteLine(stream, line);
+        }));
   return {};
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "job/line_splitter.h"
 
 namespace carrel {
 
@@ -30,7 +31,7 @@ class ContainerLog {
   UniqueFd fd_;
   uint64_t room_;
   bool full_ = false;
-  std::array<std::string, 2> partial_;
+  std::array<LineSplitter, 2> lines_;
 };
 
 struct LogLine {

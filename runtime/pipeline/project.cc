@@ -22,7 +22,8 @@ bool HasControl(std::string_view text) {
 
 class Reader {
  public:
-  Reader(const YamlNode& root, ProjectFile& project) : root_(root), project_(project) {}
+  Reader(const YamlNode& root, ProjectFile& project, std::vector<YamlProblem> problems)
+      : root_(root), project_(project), problems_(std::move(problems)) {}
 
   std::vector<YamlProblem> Read() {
     if (!root_.IsMap()) {
@@ -299,8 +300,9 @@ std::set<std::string> ProjectFile::Names() const {
 std::vector<YamlProblem> ReadProject(std::string_view text, ProjectFile& project) {
   YamlNode root;
   auto problems = ReadYaml(text, kMaxBytes, root);
-  if (!problems.empty()) return problems;
-  return Reader(root, project).Read();
+  // What is no more than a key twice does not hide the problems of the rest.
+  if (!problems.empty() && !root.IsMap()) return problems;
+  return Reader(root, project, std::move(problems)).Read();
 }
 
 std::string ToString(const YamlProblem& problem, const std::string& name) {

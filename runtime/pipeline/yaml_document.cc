@@ -65,7 +65,7 @@ std::optional<YamlProblem> CheckBytes(std::string_view text, size_t max_bytes) {
 // Builds the tree from the parser's events.
 class Builder : public YAML::EventHandler {
  public:
-  explicit Builder(YamlNode& root) : root_(root) {}
+  Builder(YamlNode& root, std::vector<YamlProblem>& problems) : root_(root), problems_(problems) {}
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
@@ -158,8 +158,8 @@ class Builder : public YAML::EventHandler {
     } else if (!frame.key) {
       if (!node.IsScalar()) Refuse(node.place, "a key must be a name", "Give the member a name");
       if (!frame.keys.insert(node.text).second)
-        Refuse(node.place, "the key \"" + node.text + "\" is here twice",
-               "Remove or rename one of them");
+        problems_.push_back({node.place, Path(), "the key \"" + node.text + "\" is here twice",
+                             "Remove or rename one of them"});
       frame.key = std::move(node);
     } else {
       frame.node.members.emplace_back(std::move(*frame.key), std::move(node));
@@ -168,6 +168,7 @@ class Builder : public YAML::EventHandler {
   }
 
   YamlNode& root_;
+  std::vector<YamlProblem>& problems_;
   std::vector<Frame> open_;
 };
 
@@ -196,24 +197,29 @@ const YamlNode* YamlNode::Find(std::string_view key) const {
   return nullptr;
 }
 
-std::vector<YamlProblem> ReadYaml(std::string_view text, size_t max_bytes, YamlNode& root) try {
+std::vector<YamlProblem> ReadYaml(std::string_view text, size_t max_bytes, YamlNode& root) {
   if (auto problem = CheckBytes(text, max_bytes)) return {*problem};
-  std::istringstream stream{std::string(text)};
-  YAML::Parser parser(stream);
-  Builder builder(root);
-  if (!parser.HandleNextDocument(builder))
-    return {{{}, "", "the file is empty", "It needs `version` and `actions`"}};
-  YamlNode second;
-  Builder rest(second);
-  if (parser.HandleNextDocument(rest))
-    return {{second.place, "", "a second document begins", "Remove the line with ---"}};
-  return {};
-} catch (const Stop& stop) {
-  return {stop.problem};
-} catch (const YAML::Exception& error) {
-  const TextPlace place = error.mark.is_null() ? TextPlace() : PlaceOf(error.mark);
-  return {{place, "", "this is not YAML: " + error.msg,
-           "Look at the indentation, colons and quotes of this line and the one before"}};
+  std::vector<YamlProblem> problems;
+  try {
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    Builder builder(root, problems);
+    if (!parser.HandleNextDocument(builder))
+      return {{{}, "", "the file is empty", "It needs `version` and `actions`"}};
+    YamlNode second;
+    Builder rest(second, problems);
+    if (parser.HandleNextDocument(rest))
+      problems.push_back(
+          {second.place, "", "a second document begins", "Remove the line with ---"});
+  } catch (const Stop& stop) {
+    problems.push_back(stop.problem);
+  } catch (const YAML::Exception& error) {
+    const TextPlace place = error.mark.is_null() ? TextPlace() : PlaceOf(error.mark);
+    problems.push_back(
+        {place, "", "this is not YAML: " + error.msg,
+         "Look at the indentation, colons and quotes of this line and the one before"});
+  }
+  return problems;
 }
 
 OrderedJson ToJson(const YamlNode& node) {

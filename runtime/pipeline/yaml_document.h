@@ -48,7 +48,9 @@ struct YamlProblem {
 /// Reads `text`. Refused, each with its place: more than `max_bytes`, invalid UTF-8 (no UTF-16
 /// either), control characters, anchors, aliases and tags (a few lines of aliases are gigabytes),
 /// nesting deeper than 16, duplicate keys, keys that are no scalars, a second document, an empty
-/// one. At most one problem is returned: after the first, the rest cannot be read with certainty.
+/// one. Keys that are there twice are all returned, and `root` has both; after any other problem
+/// the rest cannot be read with certainty: it is the last, and what `root` has is not all of the
+/// text.
 std::vector<YamlProblem> ReadYaml(std::string_view text, size_t max_bytes, YamlNode& root);
 
 /// The value as JSON. Plain scalars are numbers, true, false where YAML 1.2's core schema says so.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 
 #include "base/digest.h"
@@ -250,7 +251,6 @@ Result<HostConfig> DecodeHostConfig(const Json& value) {
   DecodeBundleRules(in, config);
   DecodePath(in, "high_privacy", config.high_privacy);
   DecodePath(in, "medium_privacy", config.medium_privacy);
-  DecodePath(in, "public_record", config.public_record);
   config.backend = in.String("backend", 128).value_or("");
   if (in.Has("backend") && !IsName(config.backend)) in.Problem("backend", "is not a name");
   DecodeRepositories(in, config);
@@ -286,10 +286,13 @@ Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& st
     return error;
   }
   config->file = path;
-  if (!state.empty()) config->state = state;
+  if (!state.empty()) {  // a supervisor is in another working directory
+    std::error_code failed;
+    config->state = std::filesystem::absolute(state, failed).lexically_normal().string();
+    if (failed) return Fault("--state", "the working directory is gone", "Give an absolute path");
+  }
   for (auto [directory, name] : {std::pair{&config->high_privacy, "/high_privacy"},
-                                 {&config->medium_privacy, "/medium_privacy"},
-                                 {&config->public_record, "/public_record"}})
+                                 {&config->medium_privacy, "/medium_privacy"}})
     if (directory->empty()) *directory = config->state + name;
   return config;
 }
@@ -320,7 +323,6 @@ OrderedJson ToJson(const HostConfig& config) {
                              {"minimum_serial", config.policy_bundle->minimum_serial}};
   json["high_privacy"] = config.high_privacy;
   json["medium_privacy"] = config.medium_privacy;
-  json["public_record"] = config.public_record;
   if (!config.backend.empty()) json["backend"] = config.backend;
   json["allowed_repositories"] = config.allowed_repositories;
   json["databases"] = OrderedJson::object();

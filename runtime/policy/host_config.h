@@ -72,7 +72,6 @@ struct HostConfig {
   std::optional<BundleRules> policy_bundle;         ///< then `policies` is not used
   std::string high_privacy;                         ///< default: <state>/high_privacy
   std::string medium_privacy;                       ///< default: <state>/medium_privacy
-  std::string public_record;                        ///< default: <state>/public_record
   std::string backend;                              ///< OPENSAFELY_BACKEND; empty: the job's own
   std::vector<std::string> allowed_repositories;    ///< normal prefixes (repository.h)
   std::map<std::string, DatabaseConfig> databases;  ///< by the name that grants use

@@ -284,6 +284,9 @@ TEST_F(AuditCli, BadRequestsAreRefused) {
   EXPECT_EQ(Audit({"diff", "a"}).exit_code, 2);
 
   EXPECT_EQ(Audit({"query", "a", "--syscall", "no_such"}).exit_code, 2);
+  EXPECT_EQ(Audit({"query", "a", "--error", "ENOSUCH"}).exit_code, 2);
+  EXPECT_EQ(Audit({"query", "a", "--error", "ENOENT"}).exit_code, 0);
+  EXPECT_EQ(Audit({"report", "a", "-o", "/nonexistent/a.html"}).exit_code, 2);
   EXPECT_EQ(Audit({"show", "nobody"}).exit_code, 2);
   EXPECT_EQ(Audit({"show", "../a"}).exit_code, 2);
   EXPECT_EQ(Audit({"show"}).exit_code, 2);

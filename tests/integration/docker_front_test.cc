@@ -141,6 +141,9 @@ TEST_F(DockerFrontTest, WhatItDoesNotKnowItRefuses) {
   }
   EXPECT_EQ(Docker({"ps", "--all", "--quiet"}).output, "");
   EXPECT_EQ(Docker({"swarm", "init"}).exit_code, 1);
+  const auto help = Docker({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.output, HasSubstr("container inspect,"));
   const auto image = Docker({"image", "inspect", "--format", "ok", "absent:v9"});
   EXPECT_EQ(image.exit_code, 1);
   EXPECT_THAT(image.errors, HasSubstr("No such image"));

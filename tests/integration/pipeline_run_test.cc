@@ -1,5 +1,6 @@
 // carrel pipeline: a project.yaml through the same path as the agent's jobs.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "support/leftovers.h"
 #include "support/study.h"
@@ -249,6 +250,33 @@ TEST_F(Pipeline, CheckNamesEveryProblem) {
   EXPECT_EQ(RunCarrel({"pipeline", "check", file}).exit_code, 0);
   EXPECT_THAT(RunCarrel({"pipeline", "graph", file}).output, HasSubstr("digraph"));
   EXPECT_EQ(RunCarrel({"pipeline", "check", study_.path() + "/none"}).exit_code, 2);
+}
+
+TEST_F(Pipeline, CheckReadsNoLinkAndNoPipe) {
+  const std::string file = study_.path() + "/project.yaml", secret = study_.path() + "/secret";
+  WriteFile(secret, "password: tr0ub4dor\n");
+  std::filesystem::create_symlink(secret, file);
+  for (const std::string& name : {file, study_.path()}) {
+    auto linked = RunCarrel({"pipeline", "check", name});
+    EXPECT_EQ(linked.exit_code, 2);
+    EXPECT_THAT(linked.errors, AllOf(HasSubstr("is a link"), Not(HasSubstr("tr0ub4dor"))));
+  }
+  std::filesystem::remove(file);
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+  EXPECT_EQ(RunCarrel({"pipeline", "check", study_.path()}).exit_code, 2);
+}
+
+TEST_F(Pipeline, TheTableFitsTheScreenAndShowsWhyAnActionFailed) {
+  study_.Commit({{"project.yaml",
+                  Project(Action("fails", "echo one; echo because; exit 7", "output/f.csv"))}});
+  auto args = Arguments({});
+  std::erase(args, "--json");
+  auto done = RunCarrel(args);
+  EXPECT_EQ(done.exit_code, 1) << done.errors;
+  EXPECT_THAT(done.output, HasSubstr("fails, the end of its log:\n  one\n  because\n"));
+  const std::string head = done.output.substr(0, done.output.find('\n'));
+  EXPECT_LE(head.size(), 80u);
+  EXPECT_THAT(done.output, Not(HasSubstr(" \n")));
 }
 
 }  // namespace

@@ -121,6 +121,16 @@ TEST_F(Service, MetricsAreThoseOfTheHost) {
   ASSERT_EQ(::stat(file.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0644u);
   EXPECT_EQ(Listing(study_.path() + "/textfile").size(), 2u);
+  const std::string nowhere = study_.path() + "/none/carrel.prom";
+  EXPECT_EQ(RunCarrel({"metrics", "--config", study_.config_path(), "-o", nowhere}).exit_code, 2);
+}
+
+TEST_F(Service, TheConfigurationSaysWhereTheStateIs) {
+  ASSERT_EQ(study_.Run(study_.Job("echo > output/a.csv")).exit_code, 0);
+  const SubprocessOptions configured = {
+      .environment = {{"CARREL_CONFIG", study_.config_path()}}};
+  EXPECT_THAT(RunCarrel({"audit", "list"}, configured).output, HasSubstr("job1"));
+  EXPECT_THAT(RunCarrel({"image", "list"}, configured).output, HasSubstr("python:v2"));
 }
 
 // A journal of the test's own, where a carrel in its own mount namespace finds the host's.

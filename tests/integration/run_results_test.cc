@@ -79,6 +79,7 @@ TEST(RunResults, RecordsAreCompleteAndTheAuditLogIsSealed) {
   Study study;
   Json job = study.Job(
       "mkdir -p output; printf 'k,n\\na,10\\n' > output/t.csv; echo to-stdout;"
+      "(i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done);"
       "echo to-stderr >&2; printf 'patient_id\\n1\\n' > output/u.csv",
       {{"output/*.csv", "moderately_sensitive"}});
   const std::string id = job["id"];
@@ -149,6 +150,8 @@ TEST(RunResults, RecordsAreCompleteAndTheAuditLogIsSealed) {
   for (const char* kind : {"decision", "image", "code", "inputs", "start", "outputs", "end"})
     EXPECT_THAT(shown.output, HasSubstr("\"" + std::string(kind) + "\""));
   EXPECT_GT(run.results()["audit"]["events"].get<int>(), 10);
+  // The time of tasks that have ended is counted too, where the cgroup does not have it.
+  EXPECT_GT(run.results()["metrics"]["cpu_usec"].get<int>(), 1000);
   EXPECT_EQ(run.results()["audit"]["lost"], 0);
   EXPECT_THAT(SettledLeftovers(study), IsEmpty());
 }

@@ -197,9 +197,9 @@ def intrude_job(demo, commit):
 
 def run_job(demo, job):
     """Runs one job to its result, in the foreground, as `carrel run` does."""
-    jobs = demo.state / "jobs"
-    jobs.mkdir(exist_ok=True)
-    file = jobs / f"{job['action']}.json"
+    definitions = demo.state / "definitions"
+    definitions.mkdir(exist_ok=True)
+    file = definitions / f"{job['action']}.json"
     file.write_text(json.dumps(job, indent=2) + "\n", encoding="utf-8")
     begin = time.monotonic()
     done = demo.run_carrel("run", "--config", demo.config, file)

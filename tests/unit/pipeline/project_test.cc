@@ -145,6 +145,20 @@ TEST(Project, RunsAndOutputsAreUnique) {
               ElementsAre(HasSubstr("the output \"output/one.csv\" is also one of one")));
 }
 
+TEST(Project, KeysThatAreThereTwiceHideNothing) {
+  EXPECT_THAT(
+      Problems("version: 4\n"
+               "actions:\n"
+               "  a:\n"
+               "    run: r:v1 a\n"
+               "    outputs: {moderately_sensitive: {a: a.csv, a: ../b.csv}}\n"
+               "    bogus: 1\n"
+               "version: 9\n"),
+      ElementsAre(HasSubstr("the key \"a\" is here twice"), HasSubstr("is not a normal path"),
+                  HasSubstr("the key \"bogus\" is not known"),
+                  HasSubstr("the key \"version\" is here twice")));
+}
+
 TEST(Project, CirclesAreFound) {
   const std::string text =
       "version: 4\n"

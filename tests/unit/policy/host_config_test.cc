@@ -3,11 +3,27 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <filesystem>
+#include <fstream>
 
 #include "support/schema.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
+
+// A supervisor of the agent's verbs has another working directory than who called.
+TEST(HostConfig, AStateThatIsNamedIsMadeAbsolute) {
+  testing_support::TempDir directory;
+  std::ofstream(directory.path() + "/carrel.json") << "{}";
+  const std::string before = std::filesystem::current_path();
+  std::filesystem::current_path(directory.path());
+  const auto config = LoadHostConfig("carrel.json", "./x/../state");
+  std::filesystem::current_path(before);
+  ASSERT_TRUE(config.has_value()) << config.error().ToString();
+  EXPECT_EQ(config->state, directory.path() + "/state");
+  EXPECT_EQ(config->high_privacy, config->state + "/high_privacy");
+}
 
 TEST(HostConfig, AnEmptyDocumentIsTheDefaults) {
   auto config = DecodeHostConfig(Json::object());
@@ -56,7 +72,7 @@ TEST(HostConfig, AllProblemsAtOnce) {
 
 TEST(HostConfig, WhatItPrintsDecodesToTheSame) {
   auto config = DecodeHostConfig(Json::parse(R"({"high_privacy": "/srv/high",
-      "medium_privacy": "/srv/medium", "public_record": "/srv/public", "backend": "test",
+      "medium_privacy": "/srv/medium", "backend": "test",
       "allowed_repositories": ["https://github.com/opensafely/", "file:///srv/repos"],
       "databases": {"default": {"kind": "sqlite", "path": "/srv/db.sqlite"},
                     "full": {"kind": "mssql", "host": "db.example", "max_jobs": 4,
