@@ -56,7 +56,7 @@ void ElementProblem(JsonObject& in, const std::string& key, size_t index, const 
 
 std::string Name(JsonObject& in, const std::string& key, bool required) {
   if (!required && !in.Has(key)) return "";
-  const std::string text = in.RequiredString(key);
+  std::string text = in.RequiredString(key);
   if (in.Has(key) && !text.empty() && !IsName(text))
     in.Problem(key,
                "must begin with a letter or digit and hold only A-Z a-z 0-9 _ . - (no \"..\", no "

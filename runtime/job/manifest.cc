@@ -67,6 +67,7 @@ Json OrNull(const std::optional<T>& value) {
 }
 
 Json Entry(const CollectedOutput& output, const ManifestUpdate& update) {
+  const int64_t microseconds = update.timestamp_ns / 1'000;
   return {{"level", LevelName(output.level)},
           {"job_id", update.job_id},
           {"job_request", update.job_request},
@@ -75,7 +76,7 @@ Json Entry(const CollectedOutput& output, const ManifestUpdate& update) {
           {"repo", update.repo},
           {"commit", update.commit},
           {"size", output.size},
-          {"timestamp", static_cast<double>(update.timestamp_ns / 1'000) / 1e6},
+          {"timestamp", static_cast<double>(microseconds) / 1e6},
           {"content_hash", output.sha256},
           {"excluded", output.withheld.has_value()},
           {"message", OrNull(output.withheld)},

@@ -167,7 +167,7 @@ Result<void> RemoveWhenEmpty(const std::string& path) {
     if (errno != EBUSY) return SysFault(path, "rmdir of the cgroup");
     KillAll(path);
     const int wait_us = waited_us < 2000 ? 100 : 5000;
-    timespec pause{0, wait_us * 1000};
+    timespec pause{0, wait_us * 1000L};
     ::nanosleep(&pause, nullptr);
     waited_us += wait_us;
   }

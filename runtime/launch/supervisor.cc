@@ -131,10 +131,8 @@ class SupervisorLoop {
       for (OutputStream& output : request_.outputs) output.source.reset();
     } else if (!request_.signals_cancel) {
       Signal(number);
-    } else if (number == SIGUSR1) {
-      Signal(SIGKILL);  // an operator's kill is no cancellation
-    } else if (end_.cancelled) {
-      Signal(SIGKILL);  // asked twice
+    } else if (number == SIGUSR1 || end_.cancelled) {
+      Signal(SIGKILL);  // an operator's kill, which is no cancellation, or asked twice
     } else {
       end_.cancelled = true;
       BeginEnd();

@@ -22,7 +22,7 @@ std::string HumanDuration(int64_t ns) {
                                                         {2 * 3600, "hours"},
                                                         {120, "minutes"},
                                                         {2, "seconds"}};
-  constexpr int64_t kLengths[] = {365 * 86400, 30 * 86400, 7 * 86400, 86400, 3600, 60, 1};
+  constexpr int64_t kLengths[] = {365L * 86400, 30L * 86400, 7L * 86400, 86400, 3600, 60, 1};
   for (size_t i = 0; i < std::size(kUnits); ++i)
     if (seconds >= kUnits[i].first)
       return std::to_string(seconds / kLengths[i]) + " " + kUnits[i].second;

@@ -384,7 +384,7 @@ Result<DockerRunOutcome> RunDetached(Prepared& prepared) {
 
 }  // namespace
 
-Result<DockerRunOutcome> DockerRun(const HostConfig& host, DockerRunOptions options) {
+Result<DockerRunOutcome> DockerRun(const HostConfig& host, const DockerRunOptions& options) {
   if (::geteuid() != 0) return BadInput("docker run", "carrel must be run as root");
   CARREL_ASSIGN(Prepared prepared, Prepare(host, options));
   if (prepared.detached) return RunDetached(prepared);

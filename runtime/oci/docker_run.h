@@ -41,6 +41,6 @@ struct DockerRunOutcome {
 
 /// Detached: returns when the action runs, which a supervisor of its own then looks after. Errors
 /// say that nothing runs; the container stays, as docker's does, when it had been made.
-Result<DockerRunOutcome> DockerRun(const HostConfig& host, DockerRunOptions options);
+Result<DockerRunOutcome> DockerRun(const HostConfig& host, const DockerRunOptions& options);
 
 }  // namespace carrel

@@ -76,7 +76,7 @@ class Tree {
                                "core.bare=false"});
     return Git(std::move(args), date, input);
   }
-  static std::string Line(std::string text) { return text.substr(0, text.find('\n')); }
+  static std::string Line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
   Result<void> MakePlaces() {
     std::error_code error;

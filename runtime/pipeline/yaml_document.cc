@@ -162,7 +162,7 @@ class Builder : public YAML::EventHandler {
                              "Remove or rename one of them"});
       frame.key = std::move(node);
     } else {
-      frame.node.members.emplace_back(std::move(*frame.key), std::move(node));
+      frame.node.members.push_back({std::move(*frame.key), std::move(node)});
       frame.key.reset();
     }
   }

@@ -18,16 +18,18 @@ struct TextPlace {
   int column = 1;
 };
 
+struct YamlMember;
+
 /// One value. Only the members of its kind are filled.
 struct YamlNode {
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;
   TextPlace place;
-  std::string text;                                    ///< kScalar
-  bool quoted = false;                                 ///< kScalar: a string whatever it looks like
-  std::vector<YamlNode> items;                         ///< kList
-  std::vector<std::pair<YamlNode, YamlNode>> members;  ///< kMap, in the file's order
+  std::string text;                 ///< kScalar
+  bool quoted = false;              ///< kScalar: a string whatever it looks like
+  std::vector<YamlNode> items;      ///< kList
+  std::vector<YamlMember> members;  ///< kMap, in the file's order
 
   bool IsNull() const { return kind == Kind::kNull; }
   bool IsScalar() const { return kind == Kind::kScalar; }
@@ -35,6 +37,12 @@ struct YamlNode {
   bool IsMap() const { return kind == Kind::kMap; }
   /// The value of a member, or nullptr.
   const YamlNode* Find(std::string_view key) const;
+};
+
+/// A member of a map.
+struct YamlMember {
+  YamlNode first;   ///< its key
+  YamlNode second;  ///< its value
 };
 
 /// What a text is not good for, and where. `path` is "actions.extract.run", or empty.
