@@ -14,8 +14,6 @@
 namespace carrel {
 namespace {
 
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
 std::string DatumText(const Datum& datum) {
   if (datum.kind == kDataSockaddr) return Printable(SocketAddress(datum.bytes));
   return Quoted(datum.bytes);
