@@ -217,8 +217,7 @@ Result<void> BpfSource::CheckLoss() {
     return Fault("audit", std::to_string(counts_.lost) + " events were lost",
                  "The action was killed: its log would not have been complete");
   if (std::atomic_ref<__u32>(slot_->killed).load() != 0)
-    return Fault("audit", "the action did not stop while its log was full",
-                 "It was killed before an event could be lost");
+    return RunawayFault();
   return {};
 }
 
@@ -242,6 +241,7 @@ Result<EventCounts> BpfSource::Finish(AuditLog& log) {
   }
   counts_.lost = Load(slot_->lost);
   counts_.stops += Load(slot_->stops);
+  counts_.runaway = counts_.lost == 0 && Load(slot_->killed) != 0;
   log.Settle();
   Release();
   return counts_;

@@ -18,8 +18,15 @@ struct EventCounts {
   uint64_t denied = 0;      ///< refused by the seccomp filter
   uint64_t lost = 0;        ///< known to have happened and not in the log
   uint64_t stops = 0;       ///< times the action was held so that the reader could catch up
+  bool runaway = false;     ///< killed, as it did not stop while its log was full
   bool entry_only = false;  ///< calls as they began: no results, no refused calls, no ends of tasks
 };
+
+/// What a job fails with whose counts say `runaway`.
+inline Error RunawayFault() {
+  return Fault("audit", "the action did not stop while its log was full",
+               "It was killed before an event could be lost");
+}
 
 /// "full", or "entry_only": as logs, records and results say it.
 inline const char* Completeness(const EventCounts& counts) {

@@ -118,6 +118,10 @@ Result<void> CatchUp(int fd, TreeHead& head) {
                  "Records were removed; restore it from a copy");
   if (size == head.bytes) return {};
   CARREL_ASSIGN(std::string rest, ReadFrom(fd, head.bytes));
+  // A crash leaves one record without a head. More of them are a log whose head was taken away: it
+  // is not signed anew as whatever it says now.
+  if (head.text.empty() && std::count(rest.begin(), rest.end(), '\n') > 1)
+    return Fault(kHeadName, "the head of the public log is missing", "Restore it from a copy");
   size_t at = 0;
   for (size_t end; (end = rest.find('\n', at)) != std::string::npos; at = end + 1)
     head.frontier.Append(LeafHash(std::string_view(rest).substr(at, end - at)));
@@ -251,6 +255,10 @@ Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string&
     *finding = LogFinding::kTruncated;
     if (!text) return std::move(text).error();
     return Fault(kLogName, "shorter than its head says: records are missing");
+  }
+  if (log.head.text.empty() && !text->empty()) {
+    *finding = LogFinding::kTruncated;
+    return Fault(kHeadName, "is not there: nothing says which records the log had");
   }
   *finding = LogFinding::kAltered;
   // What a running job has appended since the head was written is not under it.

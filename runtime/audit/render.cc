@@ -14,8 +14,6 @@
 namespace carrel {
 namespace {
 
-std::string Quoted(std::string_view text) { return '"' + Printable(text) + '"'; }
-
 // A structure begins with its flags where it has any.
 std::string StructureText(const AuditEvent& event, const Datum& datum) {
   uint64_t first = 0;

@@ -122,7 +122,7 @@ void Gatherer::AddDenied(const AuditEvent& event, int64_t at) {
   for (size_t i = 0; i < count; ++i) {
     std::string text;
     for (const Datum& datum : event.data)
-      if (datum.arg == i && datum.kind == kDataString) text = '"' + Printable(datum.bytes) + '"';
+      if (datum.arg == i && datum.kind == kDataString) text = Quoted(datum.bytes);
     if (text.empty() && !compat) text = ArgumentText(event.nr, i, event.args);
     if (text.empty()) text = event.args[i] < 65536 ? std::to_string(event.args[i]) : "...";
     what += (i > 0 ? ", " : "") + text;

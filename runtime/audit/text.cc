@@ -95,6 +95,11 @@ size_t PrefixThatFits(std::string_view text, size_t columns) {
 }  // namespace
 
 std::string Printable(std::string_view text) { return Escape(text, true); }
+std::string Quoted(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : Printable(text)) quoted += c == '"' ? "\\x22" : std::string(1, c);
+  return quoted + '"';
+}
 std::string Utf8(std::string_view bytes) { return Escape(bytes, false); }
 
 void AppendJsonString(std::string_view bytes, std::string& out) {

@@ -10,6 +10,10 @@ namespace carrel {
 /// `text` with everything escaped that a terminal could act on, or that is not UTF-8: "\x1b".
 std::string Printable(std::string_view text);
 
+/// Printable in quotation marks; those within become "\x22": a name cannot look like its call's
+/// next argument.
+std::string Quoted(std::string_view text);
+
 /// `bytes` as UTF-8: what is not becomes "\xNN".
 std::string Utf8(std::string_view bytes);
 

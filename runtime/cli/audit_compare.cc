@@ -52,7 +52,7 @@ Result<std::vector<std::string>> PresentProfile(const AuditOptions& options, std
     return std::vector<std::string>{std::move(text)};
   }
   CARREL_ASSIGN(const std::string digest, ProfileDigest(options, options.jobs[0]));
-  for (const char* builtin : {"base", "loopback"}) {
+  for (const char* builtin : {"base", "gateway", "loopback"}) {
     auto documents = BuiltinProfile(builtin);
     if (!documents) continue;
     std::string all;

@@ -113,6 +113,8 @@ Result<int> VerifyPublic(const AuditOptions& options) {
   LogFinding finding = LogFinding::kAltered;
   auto log = ReadPublicLog(options.state, directory, &finding);
   if (!log) return PrintFinding(options, finding, log.error().ToString());
+  if (log->head.text.empty())
+    return PrintFinding(options, LogFinding::kMissing, "there is no public log");
   const std::string what = fmt::format("{} records under root {}", log->records.size(),
                                        HexOf(log->head.frontier.Root()));
   if (options.older.empty()) return PrintFinding(options, LogFinding::kWhole, what);

@@ -2,6 +2,7 @@
 // is not sealed, and nothing of a job that runs.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,6 +180,12 @@ class Collector {
       if (::fstatat(parent->get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
           !S_ISDIR(info.st_mode) || !IsOld(info.st_mtim.tv_sec, days))
         continue;
+      // A pipeline holds its own as long as it runs, and that can be days.
+      CARREL_ASSIGN(const UniqueFd held, OpenBeneath(parent->get(), name, O_RDONLY | O_DIRECTORY));
+      if (::flock(held.get(), LOCK_EX | LOCK_NB) != 0) {
+        Kept(kind, name, "it is in use");
+        continue;
+      }
       Removed(kind, name, Age(info.st_mtim.tv_sec), BytesBelow(parent->get(), name));
       if (!dry_run_) CARREL_TRY(RemoveTree(parent->get(), name));
     }

@@ -217,6 +217,8 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
     result.counts = *counts;
   else if (!result.end.failure)
     result.end.failure = std::move(counts).error();
+  // Its last drain came after the action's end: nobody else has seen it.
+  if (result.counts.runaway && !result.end.failure) result.end.failure = RunawayFault();
   CARREL_TRY(cgroup.KillAndRemove());
   return result;
 }

@@ -162,7 +162,8 @@ Result<SeccompFilter> CompileSeccomp(const std::vector<std::string>& documents) 
 Result<std::vector<std::string>> BuiltinProfile(const std::string& name) {
   if (name == "base") return std::vector<std::string>{kSeccompBase, kSeccompIsolated};
   if (name == "loopback") return std::vector<std::string>{kSeccompBase, kSeccompLoopback};
-  return BadInput("/seccomp_profile", "unknown profile " + name, "Known: base, loopback");
+  if (name == "gateway") return std::vector<std::string>{kSeccompBase, kSeccompGateway};
+  return BadInput("/seccomp_profile", "unknown profile " + name, "Known: base, gateway, loopback");
 }
 
 Result<SeccompFilter> LoadSeccomp(const std::string& state_dir, const std::string& name) {

@@ -94,6 +94,11 @@ Result<Container> ContainerStore::Find(const std::string& reference) const {
   const Error missing = BadInput("", "No such container: " + reference);
   std::string name = reference.starts_with("/") ? reference.substr(1) : reference;
   if (!IsContainerName(name)) return missing;
+  // A whole id is that container's, whatever name another one was given.
+  if (name.size() == 64 && IsHex(name)) {
+    auto found = Read(name);
+    if (found || found.error().code != ENOENT) return found;
+  }
   char id[65] = {};
   if (::readlinkat(names_.get(), name.c_str(), id, sizeof id - 1) > 0) {
     auto found = Read(id);

@@ -156,7 +156,8 @@ DockerFlags RunFlags(DockerRunOptions& options,
   flags["cpus"] = ParsedFlag<uint64_t>(options.cpu_milli, ParseCpus);
   flags["cap-drop"] = List(options.cap_drop);
   flags["security-opt"] = {true, [&](const std::string& text) -> Result<void> {
-                             if (!text.starts_with("no-new-privileges") || text.ends_with("false"))
+                             if (text != "no-new-privileges" && text != "no-new-privileges:true" &&
+                                 text != "no-new-privileges=true")
                                return BadInput("--security-opt", "carrel does not do this: " + text,
                                                kLoud);
                              options.security_options.push_back(text);

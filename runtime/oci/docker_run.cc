@@ -100,7 +100,11 @@ Result<void> AddMount(const DockerRunOptions& options, const ContainerMount& mou
 Result<Limits> MakeLimits(const HostConfig& host, const DockerRunOptions& options) {
   Limits limits;
   ApplyLimits(host.default_limits, limits);
-  if (options.memory_bytes) limits.memory_bytes = *options.memory_bytes;
+  // Docker's 0 is "no limit of its own". With less than carrel needs to begin, the kernel would
+  // kill carrel.
+  if (options.memory_bytes.value_or(0) != 0) limits.memory_bytes = *options.memory_bytes;
+  if (limits.memory_bytes < kLeastMemory)
+    return BadInput("--memory", "Minimum memory limit allowed is 16MB");
   if (options.cpu_milli) limits.cpu_milli = *options.cpu_milli;
   if (options.log_bytes) limits.log_bytes = *options.log_bytes;
   Limits capped = limits;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -126,6 +127,7 @@ class Runner {
     CARREL_ASSIGN(run_id_, RandomId());
     CARREL_ASSIGN(files_parent_, MakeDirs(request_.host.state + "/pipelines/run", 0700));
     CARREL_ASSIGN(files_, MakeDirsBeneath(files_parent_.get(), run_id_, 0700));
+    if (::flock(files_.get(), LOCK_SH) != 0) return SysFault(run_id_, "flock");  // see gc
     return {};
   }
 

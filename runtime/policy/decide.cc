@@ -320,8 +320,9 @@ class Decider {
       Note("seccomp_profile", tool_->entry + "/allow_loopback_sockets",
            tool_->name + " may use sockets on its own loopback");
     }
-    if (decision_.database && decision_.database->kind != "sqlite") {
-      decision_.seccomp_profile = "loopback";
+    if (decision_.database && decision_.database->kind != "sqlite" &&
+        decision_.seccomp_profile == "base") {
+      decision_.seccomp_profile = "gateway";
       Note("seccomp_profile", decision_.decided_by["database"],
            "the database is reached over the job's own loopback");
     }

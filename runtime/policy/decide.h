@@ -54,7 +54,7 @@ struct Decision {
   std::set<Level> levels;                      ///< that outputs may have
   Limits limits;
   Level4Policy level4;
-  std::string seccomp_profile = "base";  ///< "base" or "loopback"
+  std::string seccomp_profile = "base";  ///< "base", "gateway" or "loopback"
   bool copy_up_always = false;
   std::vector<Preflight> preflight;
   /// The action's variables from job and policy, whole: the job's own that may pass, and what

@@ -102,6 +102,31 @@ TEST_F(DockerFrontTest, AKilledSupervisorIsAnEndedContainer) {
   ASSERT_TRUE(Ended("os-job-t"));
 }
 
+// Files on a bind belong to a user of the host.
+TEST_F(DockerFrontTest, NoSetuidFileIsLeftOnTheHost) {
+  ASSERT_EQ(
+      RunJob("os-job-u",
+             "cp /bin/busybox /workspace/s && chmod 755 /workspace/s && touch /workspace/made;"
+             "chmod 4755 /workspace/s; chmod 2755 /workspace/s; chmod g+s /workspace")
+          .exit_code,
+      0);
+  ASSERT_TRUE(Ended("os-job-u"));
+  struct stat info {};
+  ASSERT_EQ(::stat((volumes() + "/os-job-u/made").c_str(), &info), 0);
+  for (const char* name : {"/os-job-u/s", "/os-job-u"}) {
+    ASSERT_EQ(::stat((volumes() + name).c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 06000, 0u) << name;
+  }
+}
+
+TEST_F(DockerFrontTest, AnIdIsNotTakenOverByAName) {
+  ASSERT_EQ(RunJob("os-job-v", "while :; do sleep 1; done").exit_code, 0);
+  const std::string id = Inspect("os-job-v", "ID");
+  ASSERT_EQ(RunJob(id, "while :; do sleep 1; done").exit_code, 0);
+  EXPECT_EQ(Docker({"container", "kill", id}).exit_code, 0);
+  EXPECT_EQ(Inspect("os-job-v", "State.Running"), false);
+}
+
 TEST_F(DockerFrontTest, ListsByFilterAndFormat) {
   ASSERT_EQ(RunJob("os-job-l", "true").exit_code, 0);
   ASSERT_TRUE(Ended("os-job-l"));
@@ -115,9 +140,9 @@ TEST_F(DockerFrontTest, ListsByFilterAndFormat) {
 }
 
 TEST_F(DockerFrontTest, ForegroundPassesStreamsAndStatus) {
-  const auto result =
-      Docker({"run", "--rm", "--interactive", "python:v2", "sh", "-c", "cat; echo bad >&2; exit 9"},
-             {}, "typed\n");
+  const auto result = Docker({"run", "--rm", "--interactive", "--memory", "0", "python:v2", "sh",
+                              "-c", "cat; echo bad >&2; exit 9"},
+                             {}, "typed\n");
   EXPECT_EQ(result.exit_code, 9);
   EXPECT_EQ(result.output, "typed\n");
   EXPECT_EQ(result.errors, "bad\n");
@@ -133,6 +158,8 @@ TEST_F(DockerFrontTest, WhatItDoesNotKnowItRefuses) {
       {"run", "--mount", "type=bind,source=" + volumes() + "/link,target=/x", "python:v2", "true"},
       {"run", "--mount", "type=bind,source=" + volumes() + "/../x,target=/x", "python:v2", "true"},
       {"run", "--memory", "100000G", "python:v2", "true"},
+      {"run", "--memory", "4k", "python:v2", "true"},
+      {"run", "--security-opt", "no-new-privileges,seccomp=unconfined", "python:v2", "true"},
       {"run", "absent:v9", "true"}};
   for (const auto& arguments : refused) {
     const auto result = Docker(arguments);

@@ -1,5 +1,7 @@
 // carrel gc, carrel metrics, the journal's fields, and what `cmake --install` puts on a host.
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -93,6 +95,20 @@ TEST_F(Service, GcRemovesOldImagesThatNoToolNames) {
   auto done = Gc();
   EXPECT_THAT(done.output, HasSubstr("removed   image          odd:v1"));
   EXPECT_NE(study_.Carrel({"image", "inspect", "odd:v1"}).exit_code, 0);
+}
+
+TEST_F(Service, GcLeavesAPipelineThatRunsForDaysItsFiles) {
+  const std::string files = study_.state() + "/pipelines/run/abc";
+  std::filesystem::create_directories(files);
+  MakeOld(files);
+  {
+    const UniqueFd held(::open(files.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::flock(held.get(), LOCK_SH), 0);
+    EXPECT_THAT(Gc().output, HasSubstr("kept      pipeline files abc (it is in use)"));
+    EXPECT_TRUE(Exists(files));
+  }
+  EXPECT_EQ(Gc().exit_code, 0);
+  EXPECT_FALSE(Exists(files));
 }
 
 TEST_F(Service, MetricsAreThoseOfTheHost) {

@@ -37,7 +37,7 @@ target_sources(carrel_launch PRIVATE ${embed_init})
 # The seccomp profiles are in the program: no file on the host can weaken them.
 set(profile_header ${CMAKE_CURRENT_BINARY_DIR}/generated/embedded_profiles.h)
 set(profile_text "#pragma once\n")
-foreach(profile base isolated loopback)
+foreach(profile base isolated gateway loopback)
   set(file ${CMAKE_SOURCE_DIR}/seccomp/${profile}.json)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
   file(READ ${file} text)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/digest.h"
 #include "base/fs.h"
@@ -163,6 +164,19 @@ TEST(PublicRecord, NamesThePolicysCommitAndSaysWhetherItWasChanged) {
   EXPECT_EQ(record["policy_commit"], std::string(40, 'c'));
   EXPECT_EQ(record["policy_changed"], true);
   EXPECT_FALSE(record.contains("withheld"));
+}
+
+// Without its head a log would be one of no records, and the next job would sign whatever it holds.
+TEST_F(PublicLogTest, ALogWithoutItsHeadIsNeitherWholeNorGoneOnWith) {
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(AppendPublicRecord(state_, Job("job")).has_value());
+  ASSERT_EQ(::unlink(Path("tree.json").c_str()), 0);
+  LogFinding finding = LogFinding::kWhole;
+  EXPECT_FALSE(ReadPublicLog(state_, state_ + "/public", &finding).has_value());
+  EXPECT_EQ(finding, LogFinding::kTruncated);
+  EXPECT_FALSE(AppendPublicRecord(state_, Job("job")).has_value());
+  // The very first record, and a crash.
+  Write("log.jsonl", PublicRecordText(Job("job")) + "\n");
+  EXPECT_TRUE(AppendPublicRecord(state_, Job("job")).has_value());
 }
 
 TEST(PublicRecord, NothingDisclosiveGetsIn) {

@@ -13,6 +13,8 @@ namespace {
 TEST(Printable, NothingReachesTheTerminal) {
   EXPECT_EQ(Printable("plain caf\xc3\xa9"), "plain caf\xc3\xa9");
   EXPECT_EQ(Printable("\x1b[31mred"), "\\x1b[31mred");
+  EXPECT_EQ(Quoted("a\", O_RDONLY) = 3"), "\"a\\x22, O_RDONLY) = 3\"");
+  EXPECT_EQ(Quoted("\\x22"), "\"\\x5cx22\"");
   EXPECT_EQ(Printable("a\nb\x7f"), "a\\x0ab\\x7f");
   EXPECT_EQ(Printable("\xc2\x9b"), "\\xc2\\x9b");           // CSI as a C1 control
   EXPECT_EQ(Printable("\xe2\x80\xae"), "\\xe2\\x80\\xae");  // right-to-left override

@@ -211,8 +211,10 @@ std::string Wider(const Decision& first, const Decision& second) {
   if (second.level4.max_csv_rows > first.level4.max_csv_rows ||
       second.level4.max_file_bytes > first.level4.max_file_bytes)
     return "level 4";
-  if (second.seccomp_profile == "loopback" && first.seccomp_profile != "loopback")
-    return "seccomp profile";
+  for (const char* wider : {"loopback", "gateway"})
+    if (second.seccomp_profile == wider && first.seccomp_profile != "loopback" &&
+        first.seccomp_profile != wider)
+      return "seccomp profile";
   if (second.preflight.size() < first.preflight.size()) return "preflight";
   if (second.image_digest.empty() && !first.image_digest.empty()) return "digest";
   return "";
