@@ -8,6 +8,7 @@
 #include <cctype>
 
 #include "gateway/listen.h"
+#include "gateway/peer_process.h"
 #include "gateway/postgres.h"
 #include "gateway/protocol.h"
 #include "gateway/tds.h"
@@ -80,14 +81,16 @@ Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
   return gateway;
 }
 
-Result<void> Gateway::Relaying(UniqueFd listener) {
+Result<void> Gateway::Relaying(UniqueFd listener, std::shared_ptr<PeerFinder> peers) {
   MakeRoomForDescriptors(upstream_.max_connections);
   const RelayOptions options = {.address = upstream_.address,
                                 .port = upstream_.port,
                                 .max_connections = upstream_.max_connections,
                                 .idle_seconds = upstream_.idle_seconds,
                                 .connect_seconds = upstream_.connect_seconds,
-                                .login_seconds = upstream_.login_seconds};
+                                .login_seconds = upstream_.login_seconds,
+                                .port_inside = PortInside(upstream_.kind),
+                                .peers = std::move(peers)};
   records_->Push(Event{"gateway-start",
                        0,
                        {{"database", upstream_.name},
@@ -98,9 +101,10 @@ Result<void> Gateway::Relaying(UniqueFd listener) {
   return {};
 }
 
-Result<void> Gateway::Open(int pidfd) {
-  CARREL_ASSIGN(UniqueFd listener, ListenInside(pidfd, PortInside(upstream_.kind)));
-  return Relaying(std::move(listener));
+Result<void> Gateway::Open(int pidfd, const std::string& processes) {
+  CARREL_ASSIGN(InsideSockets sockets, ListenInside(pidfd, PortInside(upstream_.kind)));
+  return Relaying(std::move(sockets.listener),
+                  std::make_shared<PeerFinder>(std::move(sockets.diag), processes));
 }
 
 Result<uint16_t> Gateway::OpenHere() {
@@ -109,7 +113,7 @@ Result<uint16_t> Gateway::OpenHere() {
   socklen_t size = sizeof address;
   if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
     return SysFault("gateway", "getsockname");
-  CARREL_TRY(Relaying(std::move(listener)));
+  CARREL_TRY(Relaying(std::move(listener), nullptr));
   return ntohs(address.sin_port);
 }
 

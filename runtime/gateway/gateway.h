@@ -21,6 +21,8 @@
 
 namespace carrel::gateway {
 
+class PeerFinder;
+
 class Gateway {
  public:
   /// Makes what the job needs before its start. `upstream.address` is resolved when it's empty.
@@ -32,8 +34,8 @@ class Gateway {
   const std::map<std::string, std::string>& environment() const { return environment_; }
 
   /// Listens in the network namespace of the process `pidfd`, whose loopback must be up, and
-  /// relays from now on.
-  Result<void> Open(int pidfd);
+  /// relays from now on. `processes`: the cgroup.procs of the job, for connections' records.
+  Result<void> Open(int pidfd, const std::string& processes);
   /// The same in this process's own network namespace, on any port (tests). Returns the port.
   Result<uint16_t> OpenHere();
 
@@ -49,7 +51,7 @@ class Gateway {
 
  private:
   Gateway() = default;
-  Result<void> Relaying(UniqueFd listener);
+  Result<void> Relaying(UniqueFd listener, std::shared_ptr<PeerFinder> peers);
 
   Upstream upstream_;
   JobLogin login_;

@@ -102,7 +102,9 @@ Companion ServeDatabase(const DatabaseAccess& access, AuditLog& log) {
   const gateway::AppendRecord append = [&log](const std::string& kind, const Json& members) {
     return log.Append(kind, members);
   };
-  companion.open = [gateway](int pidfd) { return gateway->Open(pidfd); };
+  companion.open = [gateway](int pidfd, const std::string& processes) {
+    return gateway->Open(pidfd, processes);
+  };
   companion.poll_fd = gateway->poll_fd();
   companion.service = [gateway, append] { return gateway->Service(append); };
   companion.close = [gateway, append] { return gateway->Close(append); };

@@ -115,6 +115,19 @@ void GatewayJob::ClientsInsideReachTheDatabase() {
   EXPECT_THAT(log, HasSubstr("select count(*), min(name) from patients"));
   EXPECT_THAT(log, HasSubstr("select name from patients where id = 7"));
   EXPECT_THAT(log, AllOf(HasSubstr("gateway-start"), HasSubstr("gateway-end")));
+  // Each connection is tied to its process, whose execution the log has under the same pid.
+  std::map<std::string, std::set<int>> connected, executed;
+  const std::string lines = AuditLogText({"--kind", "all"});
+  for (size_t at = 0, end; (end = lines.find('\n', at)) != std::string::npos; at = end + 1) {
+    const Json line = Json::parse(lines.substr(at, end - at));
+    if (line.value("record", "") == "gateway-open")
+      connected[line["members"].value("comm", "")].insert(line["members"].value("host_pid", 0));
+    if (line.value("syscall", "") == "connect" &&
+        line.value("address", "") == "inet:127.0.0.1:5432")
+      executed[line.value("comm", "")].insert(line.value("host_pid", 0));
+  }
+  EXPECT_THAT(connected, ::testing::SizeIs(3));  // psql, python3.11, pgbench
+  EXPECT_EQ(connected, executed);
   auto verified = study_.Carrel({"audit", "verify", last_});
   EXPECT_EQ(verified.exit_code, 0) << verified.output << verified.errors;
   // One digit of the count is public, and no statement.
