@@ -11,6 +11,7 @@
 #include "gateway/peer_process.h"
 #include "gateway/postgres.h"
 #include "gateway/protocol.h"
+#include "gateway/scram.h"
 #include "gateway/tds.h"
 
 namespace carrel::gateway {
@@ -66,6 +67,22 @@ Result<std::unique_ptr<ProtocolFactory>> MakeProtocol(const Upstream& upstream,
 uint16_t PortInside(const std::string& kind) { return kind == "mssql" ? 1433 : 5432; }
 
 Gateway::~Gateway() = default;
+
+// As they are, and as HTTP's basic authentication has them.
+std::shared_ptr<const Redactor> Gateway::redactor() const {
+  if (!upstream_.inject_real_credentials || upstream_.password.empty()) return nullptr;
+  const std::string password(upstream_.password.view());
+  std::vector<std::string> secrets = {password};
+  for (const std::string& text : {password, upstream_.user + ":" + password}) {
+    std::string encoded = Base64(text);
+    encoded.resize(encoded.find_last_not_of('=') + 1);
+    secrets.push_back(encoded);
+    std::replace(encoded.begin(), encoded.end(), '+', '-');
+    std::replace(encoded.begin(), encoded.end(), '/', '_');
+    secrets.push_back(std::move(encoded));
+  }
+  return std::make_shared<Redactor>(std::move(secrets));
+}
 
 Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
   std::unique_ptr<Gateway> gateway(new Gateway);

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "base/redactor.h"
 #include "base/result.h"
 #include "gateway/record.h"
 #include "gateway/relay.h"
@@ -32,6 +33,9 @@ class Gateway {
   /// Variables for the action's environment: DATABASE_URL with the job's own login. Known before
   /// Open.
   const std::map<std::string, std::string>& environment() const { return environment_; }
+
+  /// Knows the real credentials where they are inside; else null.
+  std::shared_ptr<const Redactor> redactor() const;
 
   /// Listens in the network namespace of the process `pidfd`, whose loopback must be up, and
   /// relays from now on. `processes`: the cgroup.procs of the job, for connections' records.

@@ -43,6 +43,8 @@ ActionLog::ActionLog(UniqueFd fd, uint64_t max_bytes)
 
 void ActionLog::TakeLine(std::string_view line, int64_t ns) {
   if (line.ends_with('\r')) line.remove_suffix(1);
+  std::string redacted;
+  if (redactor_ != nullptr) line = redacted = redactor_->Redacted(line);
   std::string safe = Rfc3339(ns) + " " + SafeLogLine(line) + "\n";
   full_ = full_ || safe.size() > room_;
   if (!full_) {
