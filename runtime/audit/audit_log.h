@@ -8,6 +8,7 @@
 
 #include "audit/event_source.h"
 #include "base/json.h"
+#include "base/redactor.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -39,6 +40,10 @@ class AuditLog {
   /// The most bytes that the log may have, 0 for no limit. When it has more, AppendEvents(nullptr,
   /// 0) fails once: the action is to be killed. What happens until it is dead is still recorded.
   virtual void SetLimit(uint64_t bytes) = 0;
+
+  /// From now on what `redactor` knows is taken out of the strings of events before they are
+  /// recorded.
+  virtual void Redact(std::shared_ptr<const Redactor> redactor) = 0;
 
   /// Appends a lifecycle record: `kind` ("decision", "start", "exit", "output", ...) and its
   /// members. The record gets the time of the call. An error (disk full, I/O) is fatal to the job.

@@ -3,6 +3,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <optional>
 
@@ -12,6 +14,7 @@
 #include "audit/exec_digests.h"
 #include "audit/host_key.h"
 #include "audit/log_reader.h"
+#include "audit/raw_event.h"
 #include "audit/recorder.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -29,6 +32,35 @@ constexpr int64_t kMaxAgeNs = 1'000'000'000;
 constexpr uint64_t kReserve = 64u << 10;
 constexpr uint64_t kAllocate = 1u << 20;
 
+// The strings of one raw record. What the kernel cut off may have been the end of a secret.
+void RedactRecord(const Redactor& redactor, char* record, const RawHead& head) {
+  const auto within = [&](size_t from, size_t size, bool cut) {
+    if (from < head.size)
+      redactor.Overwrite(record + from, std::min<size_t>(size, head.size - from), cut);
+  };
+  const bool cut = (head.flags & kDataTruncated) != 0;
+  if (head.type == kRawData && record[offsetof(RawData, kind)] != kDataDigest)
+    within(offsetof(RawData, bytes), head.value, cut);
+  else if (head.type == kRawFile)
+    within(offsetof(RawFile, parts), head.value, cut);
+  else if (head.type == kRawTask)
+    within(offsetof(RawTask, comm), sizeof(RawTask::comm) - 1, true);
+  else if (head.type == kRawExec)
+    within(offsetof(RawExec, comm), sizeof(RawExec::comm) - 1, true);
+  else if (head.type == kRawComm)
+    within(offsetof(RawComm, comm), sizeof(RawComm::comm) - 1, true);
+}
+
+void RedactEvents(const Redactor& redactor, std::string& events) {
+  for (size_t at = 0; at + sizeof(RawHead) <= events.size();) {
+    RawHead head;
+    std::memcpy(&head, &events[at], sizeof head);
+    if (head.size < sizeof head || head.size > events.size() - at) return;
+    RedactRecord(redactor, &events[at], head);
+    at += head.size;
+  }
+}
+
 class LogWriter final : public AuditLog {
  public:
   LogWriter(std::string state_dir, std::string job_id, std::string path, UniqueFd dir, UniqueFd fd)
@@ -44,6 +76,9 @@ class LogWriter final : public AuditLog {
   /// Goes on after what `reader` has read.
   void ContinueAfter(const LogReader& reader);
   void SetLimit(uint64_t bytes) override { limit_ = bytes; }
+  void Redact(std::shared_ptr<const Redactor> redactor) override {
+    redactor_ = std::move(redactor);
+  }
   void SetRoot(UniqueFd root) override { digests_.SetRoot(std::move(root)); }
   void Settle() override { TakeDigests(true); }
   Result<void> Append(const std::string& kind, const Json& members) override;
@@ -73,6 +108,8 @@ class LogWriter final : public AuditLog {
   BlockEncoder encoder_;
   Recorder recorder_;
   ExecDigests digests_;
+  std::shared_ptr<const Redactor> redactor_;
+  std::string redacted_;  ///< what is being appended
   std::optional<HostKey> key_;
   Hash last_{};
   uint64_t blocks_ = 0;
@@ -183,6 +220,11 @@ Result<void> LogWriter::AppendEvents(const void* events, size_t bytes) {
     dropped_.denied += call && (head.flags & kCallDenied) != 0;
     ++dropped_.lost;
     return {};
+  }
+  if (redactor_ != nullptr) {
+    redacted_.assign(static_cast<const char*>(events), bytes);
+    RedactEvents(*redactor_, redacted_);
+    events = redacted_.data();
   }
   CARREL_TRY(recorder_.Add(static_cast<const char*>(events), bytes));
   if (recorder_.HasExecuted())

@@ -74,7 +74,15 @@ void Connection::Start(ProtocolFactory& factory) {
   SetOptions(client_.socket);
   error_code error;
   const tcp::endpoint from = client_.socket.remote_endpoint(error);
-  Log(Event{"gateway-open", id_, {{"port", uint64_t{from.port()}}}});
+  Event opened{"gateway-open", id_, {{"port", uint64_t{from.port()}}}};
+  if (const auto& peers = shared_.options.peers; peers != nullptr && from.address().is_v4())
+    if (auto process = peers->Find(from.address().to_v4().to_uint(), from.port(),
+                                   shared_.options.port_inside)) {
+      opened.members.emplace_back("pid", static_cast<uint64_t>(process->pid));
+      opened.members.emplace_back("host_pid", static_cast<uint64_t>(process->host_pid));
+      opened.members.emplace_back("comm", std::move(process->comm));
+    }
+  Log(std::move(opened));
   protocol_ = factory.Make(*this);
   Update();
 }

@@ -8,8 +8,10 @@
 #include <cctype>
 
 #include "gateway/listen.h"
+#include "gateway/peer_process.h"
 #include "gateway/postgres.h"
 #include "gateway/protocol.h"
+#include "gateway/scram.h"
 #include "gateway/tds.h"
 
 namespace carrel::gateway {
@@ -66,6 +68,22 @@ uint16_t PortInside(const std::string& kind) { return kind == "mssql" ? 1433 : 5
 
 Gateway::~Gateway() = default;
 
+// As they are, and as HTTP's basic authentication has them.
+std::shared_ptr<const Redactor> Gateway::redactor() const {
+  if (!upstream_.inject_real_credentials || upstream_.password.empty()) return nullptr;
+  const std::string password(upstream_.password.view());
+  std::vector<std::string> secrets = {password};
+  for (const std::string& text : {password, upstream_.user + ":" + password}) {
+    std::string encoded = Base64(text);
+    encoded.resize(encoded.find_last_not_of('=') + 1);
+    secrets.push_back(encoded);
+    std::replace(encoded.begin(), encoded.end(), '+', '-');
+    std::replace(encoded.begin(), encoded.end(), '/', '_');
+    secrets.push_back(std::move(encoded));
+  }
+  return std::make_shared<Redactor>(std::move(secrets));
+}
+
 Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
   std::unique_ptr<Gateway> gateway(new Gateway);
   if (upstream.address.empty()) {
@@ -80,14 +98,16 @@ Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
   return gateway;
 }
 
-Result<void> Gateway::Relaying(UniqueFd listener) {
+Result<void> Gateway::Relaying(UniqueFd listener, std::shared_ptr<PeerFinder> peers) {
   MakeRoomForDescriptors(upstream_.max_connections);
   const RelayOptions options = {.address = upstream_.address,
                                 .port = upstream_.port,
                                 .max_connections = upstream_.max_connections,
                                 .idle_seconds = upstream_.idle_seconds,
                                 .connect_seconds = upstream_.connect_seconds,
-                                .login_seconds = upstream_.login_seconds};
+                                .login_seconds = upstream_.login_seconds,
+                                .port_inside = PortInside(upstream_.kind),
+                                .peers = std::move(peers)};
   records_->Push(Event{"gateway-start",
                        0,
                        {{"database", upstream_.name},
@@ -98,9 +118,10 @@ Result<void> Gateway::Relaying(UniqueFd listener) {
   return {};
 }
 
-Result<void> Gateway::Open(int pidfd) {
-  CARREL_ASSIGN(UniqueFd listener, ListenInside(pidfd, PortInside(upstream_.kind)));
-  return Relaying(std::move(listener));
+Result<void> Gateway::Open(int pidfd, const std::string& processes) {
+  CARREL_ASSIGN(InsideSockets sockets, ListenInside(pidfd, PortInside(upstream_.kind)));
+  return Relaying(std::move(sockets.listener),
+                  std::make_shared<PeerFinder>(std::move(sockets.diag), processes));
 }
 
 Result<uint16_t> Gateway::OpenHere() {
@@ -109,7 +130,7 @@ Result<uint16_t> Gateway::OpenHere() {
   socklen_t size = sizeof address;
   if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
     return SysFault("gateway", "getsockname");
-  CARREL_TRY(Relaying(std::move(listener)));
+  CARREL_TRY(Relaying(std::move(listener), nullptr));
   return ntohs(address.sin_port);
 }
 

@@ -14,12 +14,15 @@
 #include <memory>
 #include <string>
 
+#include "base/redactor.h"
 #include "base/result.h"
 #include "gateway/record.h"
 #include "gateway/relay.h"
 #include "gateway/upstream.h"
 
 namespace carrel::gateway {
+
+class PeerFinder;
 
 class Gateway {
  public:
@@ -31,9 +34,12 @@ class Gateway {
   /// Open.
   const std::map<std::string, std::string>& environment() const { return environment_; }
 
+  /// Knows the real credentials where they are inside; else null.
+  std::shared_ptr<const Redactor> redactor() const;
+
   /// Listens in the network namespace of the process `pidfd`, whose loopback must be up, and
-  /// relays from now on.
-  Result<void> Open(int pidfd);
+  /// relays from now on. `processes`: the cgroup.procs of the job, for connections' records.
+  Result<void> Open(int pidfd, const std::string& processes);
   /// The same in this process's own network namespace, on any port (tests). Returns the port.
   Result<uint16_t> OpenHere();
 
@@ -49,7 +55,7 @@ class Gateway {
 
  private:
   Gateway() = default;
-  Result<void> Relaying(UniqueFd listener);
+  Result<void> Relaying(UniqueFd listener, std::shared_ptr<PeerFinder> peers);
 
   Upstream upstream_;
   JobLogin login_;

@@ -6,6 +6,8 @@
 
 #include <thread>
 
+#include "gateway/peer_process.h"
+
 namespace carrel::gateway {
 
 Result<UniqueFd> ListenHere(uint16_t port) {
@@ -22,14 +24,18 @@ Result<UniqueFd> ListenHere(uint16_t port) {
   return fd;
 }
 
-Result<UniqueFd> ListenInside(int pidfd, uint16_t port) {
-  Result<UniqueFd> made = Fault("gateway", "no socket was made");
+Result<InsideSockets> ListenInside(int pidfd, uint16_t port) {
+  Result<InsideSockets> made = Fault("gateway", "no socket was made");
   // A namespace is a thread's own: this one ends with it.
   std::thread([&] {
-    if (::setns(pidfd, CLONE_NEWNET) != 0)
-      made = SysFault("gateway", "enter the job's network namespace");
-    else
-      made = ListenHere(port);
+    made = [&]() -> Result<InsideSockets> {
+      if (::setns(pidfd, CLONE_NEWNET) != 0)
+        return SysFault("gateway", "enter the job's network namespace");
+      InsideSockets sockets;
+      CARREL_ASSIGN(sockets.listener, ListenHere(port));
+      if (auto diag = MakeDiagSocket()) sockets.diag = std::move(*diag);
+      return sockets;
+    }();
   }).join();
   return made;
 }

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "gateway/peer_process.h"
 #include "gateway/protocol.h"
 #include "gateway/record.h"
 
@@ -21,6 +22,8 @@ struct RelayOptions {
   uint32_t idle_seconds = 14'400;
   uint32_t connect_seconds = 10;
   uint32_t login_seconds = 60;
+  uint16_t port_inside = 0;           ///< where it listens
+  std::shared_ptr<PeerFinder> peers;  ///< null: records name no process
 };
 
 struct RelayCounts {

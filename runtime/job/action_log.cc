@@ -30,6 +30,8 @@ ActionLog::ActionLog(UniqueFd fd, uint64_t max_bytes)
     : fd_(std::move(fd)), room_(max_bytes), limit_(max_bytes) {}
 
 void ActionLog::TakeLine(std::string_view line, int64_t ns) {
+  std::string redacted;
+  if (redactor_ != nullptr) line = redacted = redactor_->Redacted(line);
   std::string safe = Rfc3339(ns) + " " + SafeLogLine(line) + "\n";
   full_ = full_ || safe.size() > room_;
   if (!full_) {

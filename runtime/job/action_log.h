@@ -8,11 +8,13 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/redactor.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "job/line_splitter.h"
@@ -33,6 +35,9 @@ class ActionLog {
   /// Writes to `fd` (a file of carrel's, at its end). Of the action's output the first `max_bytes`
   /// and the last 64 KiB are kept; how much was dropped between them is said there.
   ActionLog(UniqueFd fd, uint64_t max_bytes);
+
+  /// From now on what `redactor` knows is taken out of each line; null: nothing is.
+  void Redact(std::shared_ptr<const Redactor> redactor) { redactor_ = std::move(redactor); }
 
   /// Appends raw bytes as they were read from the action at `ns` (since the epoch). Whole lines
   /// reach the file before this returns. A line longer than 16 KiB is broken into several.
@@ -61,6 +66,7 @@ class ActionLog {
   Result<void> Sync();
 
   UniqueFd fd_;
+  std::shared_ptr<const Redactor> redactor_;
   uint64_t room_;
   std::array<LineSplitter, 2> lines_;
   std::string pending_;           ///< safe lines on their way to the file

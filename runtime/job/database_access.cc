@@ -99,10 +99,19 @@ Companion ServeDatabase(const DatabaseAccess& access, AuditLog& log) {
   Companion companion;
   gateway::Gateway* gateway = access.gateway.get();
   if (gateway == nullptr) return companion;
-  const gateway::AppendRecord append = [&log](const std::string& kind, const Json& members) {
-    return log.Append(kind, members);
+  const auto redactor = gateway->redactor();
+  if (redactor != nullptr) log.Redact(redactor);
+  const gateway::AppendRecord append = [&log, redactor](const std::string& kind,
+                                                        const Json& members) {
+    if (redactor == nullptr) return log.Append(kind, members);
+    Json redacted = members;
+    for (Json& member : redacted)
+      if (member.is_string()) member = redactor->Redacted(member.get<std::string>());
+    return log.Append(kind, redacted);
   };
-  companion.open = [gateway](int pidfd) { return gateway->Open(pidfd); };
+  companion.open = [gateway](int pidfd, const std::string& processes) {
+    return gateway->Open(pidfd, processes);
+  };
   companion.poll_fd = gateway->poll_fd();
   companion.service = [gateway, append] { return gateway->Service(append); };
   companion.close = [gateway, append] { return gateway->Close(append); };

@@ -54,6 +54,7 @@ Result<JobOutcome> RunTask(JobContext& job) {
   CARREL_TRY(ExecuteJob(job));
   CARREL_TRY(job.action_log->End(NowNs()));
   CARREL_TRY(SealAndPublish(job));
+  if (job.redactor != nullptr) output = job.redactor->Redacted(output);
   const SandboxResult& run = job.records.run;
   JobOutcome outcome;
   outcome.succeeded = job.records.ended_well();

@@ -48,7 +48,8 @@ struct JobContext {
   std::optional<Scratch> scratch;
   std::vector<WritableSpec> writable;
   DatabaseAccess database;
-  UniqueFd database_place;  ///< among the jobs that may have the database at once
+  std::shared_ptr<const Redactor> redactor;  ///< of credentials that are inside, or null
+  UniqueFd database_place;                   ///< among the jobs that may have the database at once
   LaunchPlan plan;
   std::optional<ActionLog> action_log;
   std::vector<UniqueFd> room;

@@ -144,6 +144,8 @@ Result<void> RunAction(JobContext& job) {
   CARREL_ASSIGN(UniqueFd file,
                 OpenBeneath(job.place_dir.get(), "action.log", O_RDWR | O_CREAT | O_EXCL, 0600));
   job.action_log.emplace(std::move(file), job.decision().limits.log_bytes);
+  if (job.database.gateway) job.redactor = job.database.gateway->redactor();
+  job.action_log->Redact(job.redactor);
   if (CancelPending()) {
     job.records.run = CancelledBeforeStart();
     return job.log->Append("cancelled", {{"before_start", true}});

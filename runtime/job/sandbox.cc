@@ -198,7 +198,12 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
                                   {"event_source", source->name()},
                                   {"completeness", source->entry_only() ? "entry_only" : "full"}}));
   log.WarmUp();
-  CARREL_ASSIGN(LaunchedInit init, launch->Complete(listener, companion.open));
+  std::function<Result<void>(int)> open;
+  if (companion.open)
+    open = [&](int pidfd) {
+      return companion.open(pidfd, cgroup.counters().tasks + "/cgroup.procs");
+    };
+  CARREL_ASSIGN(LaunchedInit init, launch->Complete(listener, open));
   launch.reset();
   if (started) started(cgroup);
   log.SetRoot(std::move(init.root));

@@ -47,8 +47,9 @@ Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& fa
 
 /// Something on the host that serves the action while it runs: the gateway. All may be empty.
 struct Companion {
-  /// The namespaces are made, and nothing of the action runs: `pidfd` is in them.
-  std::function<Result<void>(int pidfd)> open;
+  /// The namespaces are made, and nothing of the action runs: `pidfd` is in them. `processes` is
+  /// the cgroup.procs of all that will run.
+  std::function<Result<void>(int pidfd, const std::string& processes)> open;
   int poll_fd = -1;
   std::function<Result<void>()> service;  ///< when poll_fd is readable, and every 100 ms
   std::function<Result<void>()> close;    ///< the action has ended

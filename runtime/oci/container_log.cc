@@ -38,6 +38,8 @@ Result<void> ContainerLog::WriteLine(int stream, std::string_view line) {
                .dump() +
            "\n";
   };
+  std::string redacted;
+  if (redactor_ != nullptr) line = redacted = redactor_->Redacted(line);
   std::string text = entry(SafeLogLine(line));
   full_ = text.size() > room_;
   if (full_) text = entry(kFullText);

@@ -7,9 +7,11 @@
 
 #include <array>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
+#include "base/redactor.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "job/line_splitter.h"
@@ -21,6 +23,9 @@ class ContainerLog {
   /// Appends to `fd`; after `max_bytes` one line says that the rest was dropped.
   ContainerLog(UniqueFd fd, uint64_t max_bytes) : fd_(std::move(fd)), room_(max_bytes) {}
 
+  /// From now on what `redactor` knows is taken out of each line; null: nothing is.
+  void Redact(std::shared_ptr<const Redactor> redactor) { redactor_ = std::move(redactor); }
+
   /// `stream`: 1 or 2. Whole lines are written before this returns. Memory: 16 KiB a stream.
   Result<void> Write(int stream, std::string_view bytes);
   /// Writes the unfinished lines.
@@ -29,6 +34,7 @@ class ContainerLog {
  private:
   Result<void> WriteLine(int stream, std::string_view line);
   UniqueFd fd_;
+  std::shared_ptr<const Redactor> redactor_;
   uint64_t room_;
   bool full_ = false;
   std::array<LineSplitter, 2> lines_;

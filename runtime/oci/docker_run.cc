@@ -268,6 +268,7 @@ Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
   CARREL_ASSIGN(UniqueFd file, OpenBeneath(prepared.container.directory(), "log.jsonl",
                                            O_WRONLY | O_CREAT | O_APPEND, 0600));
   ContainerLog log(std::move(file), request.limits.log_bytes);
+  if (prepared.database.gateway) log.Redact(prepared.database.gateway->redactor());
   SandboxStreams streams;
   for (int number : {STDOUT_FILENO, STDERR_FILENO})
     streams.outputs.push_back(MakeStream(number, log, !prepared.detached));

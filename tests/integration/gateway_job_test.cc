@@ -62,6 +62,7 @@ class GatewayJob : public ::testing::Test {
   void NothingElseIsReachable();
   void AJobWithoutAGrantHasNoGateway();
   void TheRealPasswordIsNowhere();
+  void ARelaysCredentialsAreWrittenNowhere();
   void TheDatabaseIsAway();
   void EndsWithTheActionWhateverItLeavesOpen();
   void SqlRunnerGetsItsRows();
@@ -115,6 +116,19 @@ void GatewayJob::ClientsInsideReachTheDatabase() {
   EXPECT_THAT(log, HasSubstr("select count(*), min(name) from patients"));
   EXPECT_THAT(log, HasSubstr("select name from patients where id = 7"));
   EXPECT_THAT(log, AllOf(HasSubstr("gateway-start"), HasSubstr("gateway-end")));
+  // Each connection is tied to its process, whose execution the log has under the same pid.
+  std::map<std::string, std::set<int>> connected, executed;
+  const std::string lines = AuditLogText({"--kind", "all"});
+  for (size_t at = 0, end; (end = lines.find('\n', at)) != std::string::npos; at = end + 1) {
+    const Json line = Json::parse(lines.substr(at, end - at));
+    if (line.value("record", "") == "gateway-open")
+      connected[line["members"].value("comm", "")].insert(line["members"].value("host_pid", 0));
+    if (line.value("syscall", "") == "connect" &&
+        line.value("address", "") == "inet:127.0.0.1:5432")
+      executed[line.value("comm", "")].insert(line.value("host_pid", 0));
+  }
+  EXPECT_THAT(connected, ::testing::SizeIs(3));  // psql, python3.11, pgbench
+  EXPECT_EQ(connected, executed);
   auto verified = study_.Carrel({"audit", "verify", last_});
   EXPECT_EQ(verified.exit_code, 0) << verified.output << verified.errors;
   // One digit of the count is public, and no statement.
@@ -207,6 +221,59 @@ void GatewayJob::TheRealPasswordIsNowhere() {
   EXPECT_THAT(printed.output, HasSubstr("decide"));
 }
 
+// The one kind of database whose real credentials are inside, and all that a client may make of
+// them.
+void GatewayJob::ARelaysCredentialsAreWrittenNowhere() {
+  Configure("default", "records");
+  const std::string password = "T0p+Se/cret% w\xc3\xb6rd";
+  server_.Admin("alter role reader password '" + password + "'");
+  study_.EditJson("policies/permissions/plain-relay.json", [](Json& file) {
+    Json grant = {{"project", "internal"}, {"databases", {"default"}}};
+    for (const char* member : {"reason", "approver"}) grant[member] = "a test";
+    grant["date"] = "2026-01-12";
+    grant["link"] = "https://example.org/approvals/6";
+    file["grants"] = {grant};
+  });
+  Json& database = study_.config()["databases"]["default"];
+  database["kind"] = "relay";
+  database["scheme"] = "postgresql";
+  database.erase("tls");
+  database["credentials"]["file"] = server_.CredentialsFile("reader:" + password);
+  study_.WriteConfig();
+  const Json job = DatabaseJob(
+      "mkdir -p output; psql -XAt \"$DATABASE_URL\" -c \"select 'seen'\" > output/out.csv;"
+      "url=$DATABASE_URL; login=${url#*://}; login=${login%@*}; encoded=${login#*:};"
+      "raw=$(printf %b \"$(echo $encoded | sed 's/%/\\\\x/g')\");"
+      "lower=$(echo $encoded | sed 's/%2B/%2b/; s/%2F/%2f/; s/%C3%B6/%c3%b6/');"
+      "twice=$(echo $encoded | sed 's/%/%25/g'); mixed=$(echo \"$raw\" | sed 's/ /+/');"
+      "basic=$(printf %s \"reader:$raw\" | busybox base64); PGPASSWORD=$raw psql -XAt -h 127.0.0.1 "
+      "-U "
+      "reader"
+      " -d records -c 'select 2' >> output/out.csv;"
+      "for text in $DATABASE_URL \"$raw\" $encoded $lower $twice \"$mixed\" \"Basic $basic\" "
+      "\"$(head -c 2500 /dev/zero | tr '\\0' x)$encoded\"; do"
+      "  test -n \"$text\"; /bin/busybox echo \"$text\"; cat \"/tmp/$text\" \"$text\";"
+      "  psql \"$text\" -c 'select 1'; done; env; true");
+  last_ = job["id"];
+  const JobRun run = study_.Run(job);
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  EXPECT_EQ(ReadFile(study_.level3("output/out.csv")).value_or(""), "seen\n2\n");
+  const std::string all = AuditLogText() + study_.Carrel({"audit", "show", last_}).output +
+                          run.output + run.errors +
+                          ReadFile(study_.LogDirectory(last_) + "/logs.txt").value_or("");
+  EXPECT_THAT(all, AllOf(HasSubstr("postgresql://reader:*****"), HasSubstr("Basic ********")));
+  std::vector<std::string> grep = {"grep", "-r", "-a", "-F", "-l", "--exclude-dir=bpf"};
+  for (const char* spelling : {"Se/cret", "Se%2Fcret", "Se%2fcret", "Se%252Fcret", "Se\\/cret",
+                               "cmVhZGVyOlQwcCtTZS9jcmV0"}) {
+    EXPECT_EQ(all.find(spelling), std::string::npos) << spelling;
+    grep.insert(grep.end(), {"-e", spelling});
+  }
+  grep.insert(grep.end(), {study_.state(), study_.high(), study_.medium()});
+  auto found = RunTool(grep);
+  EXPECT_EQ(found.output, "");
+  EXPECT_EQ(found.exit_code, 1) << found.errors;
+}
+
 void GatewayJob::TheDatabaseIsAway() {
   server_.Stop();
   EXPECT_THAT(RunScript("psql \"$DATABASE_URL\" -c 'select 1'"),
@@ -268,6 +335,7 @@ TEST_F(GatewayJob, EndsWithTheActionAndTellsNoPassword) {
   TheRealPasswordIsNowhere();
   Configure("default", "records");
   TheDatabaseIsAway();
+  ARelaysCredentialsAreWrittenNowhere();
 }
 
 }  // namespace
