@@ -144,6 +144,15 @@ int Main(int argc, char** argv) {
   return static_cast<int>(ErrorKind::kBadInput);
 }
 
+// A result that nobody could write down is not one: a log exported to a full disk must not look
+// whole. Who closes a pipe has read what they wanted.
+int FinishOutput(int status) {
+  const int failed = ::fflush(stdout) == 0 ? 0 : errno;
+  if ((failed == 0 && ::ferror(stdout) == 0) || failed == EPIPE) return status;
+  const int code = PrintError(SysFault("stdout", "the output could not be written", failed));
+  return status == 0 ? code : status;
+}
+
 }  // namespace carrel
 
-int main(int argc, char** argv) { return carrel::Main(argc, argv); }
+int main(int argc, char** argv) { return carrel::FinishOutput(carrel::Main(argc, argv)); }
