@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <sstream>
 
 #include "base/journal.h"
 #include "base/log.h"
@@ -48,6 +49,24 @@ void PrintUsage(FILE* out) {
   fprintf(out, "\n`carrel COMMAND --help` lists a command's options.\n");
 }
 
+// CLI11 wraps nothing: a description that is too long goes on below where it began.
+std::string Wrapped(const std::string& help) {
+  constexpr size_t kColumns = 80, kDescriptions = 30;
+  std::string out;
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) {
+    const std::string indent(line.starts_with("  ") ? kDescriptions : 0, ' ');
+    while (line.size() > kColumns) {
+      const size_t space = line.rfind(' ', kColumns);
+      if (space == std::string::npos || space <= indent.size()) break;
+      out += line.substr(0, space) + "\n";
+      line = indent + line.substr(space + 1);
+    }
+    out += line + "\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
@@ -56,7 +75,9 @@ bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
     return true;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help
-      *status = app.exit(error);
+      std::ostringstream help;
+      *status = app.exit(error, help, help);
+      fputs(Wrapped(help.str()).c_str(), stdout);
       return false;
     }
     std::string name = app.get_name();
@@ -123,6 +144,15 @@ int Main(int argc, char** argv) {
   return static_cast<int>(ErrorKind::kBadInput);
 }
 
+// A result that nobody could write down is not one: a log exported to a full disk must not look
+// whole. Who closes a pipe has read what they wanted.
+int FinishOutput(int status) {
+  const int failed = ::fflush(stdout) == 0 ? 0 : errno;
+  if ((failed == 0 && ::ferror(stdout) == 0) || failed == EPIPE) return status;
+  const int code = PrintError(SysFault("stdout", "the output could not be written", failed));
+  return status == 0 ? code : status;
+}
+
 }  // namespace carrel
 
-int main(int argc, char** argv) { return carrel::Main(argc, argv); }
+int main(int argc, char** argv) { return carrel::FinishOutput(carrel::Main(argc, argv)); }

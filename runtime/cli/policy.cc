@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 
@@ -148,7 +149,11 @@ int PolicyCommand(int argc, char** argv) {
                        : explain->parsed() ? Explain(options)
                        : diff->parsed()    ? Diff(options)
                                            : Ask(options);
-  return result ? *result : PrintError(result.error());
+  if (result) return *result;
+  // All files here are such as the caller has named.
+  for (int code : {ENOENT, ENOTDIR, EISDIR, EEXIST})
+    if (result.error().code == code) result.error().kind = ErrorKind::kBadInput;
+  return PrintError(result.error());
 }
 
 }  // namespace carrel

@@ -95,6 +95,17 @@ Result<DatabaseAccess> OpenDatabase(const Decision& decision, const HostConfig& 
   return access;
 }
 
+Result<void> CheckDatabase(const std::string& name, const DatabaseConfig& config) {
+  DatabaseGrant grant;
+  grant.name = name;
+  grant.kind = config.kind;
+  grant.path = config.path;
+  if (grant.kind == "sqlite") return CheckDatabaseFile(grant);
+  CARREL_ASSIGN(gateway::Upstream upstream, UpstreamOf(grant, config));
+  CARREL_TRY(gateway::Gateway::Prepare(std::move(upstream)));
+  return {};
+}
+
 Companion ServeDatabase(const DatabaseAccess& access, AuditLog& log) {
   Companion companion;
   gateway::Gateway* gateway = access.gateway.get();

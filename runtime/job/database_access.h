@@ -32,6 +32,10 @@ Result<DatabaseAccess> DescribeDatabase(const Decision& decision, const HostConf
 /// job's own login is made. The job keeps the result as long as its action runs.
 Result<DatabaseAccess> OpenDatabase(const Decision& decision, const HostConfig& host);
 
+/// As OpenDatabase, for nobody: whether a job that is granted the database can have it. Nothing is
+/// contacted but the resolver.
+Result<void> CheckDatabase(const std::string& name, const DatabaseConfig& config);
+
 /// What serves the action while it runs: the gateway, whose records go to `log`. Empty without one.
 Companion ServeDatabase(const DatabaseAccess& access, AuditLog& log);
 

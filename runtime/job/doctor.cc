@@ -12,6 +12,7 @@
 #include "audit/bpf_objects.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "job/database_access.h"
 #include "launch/host_facts.h"
 #include "launch/host_template.h"
 #include "launch/seccomp.h"
@@ -182,6 +183,29 @@ Finding CheckRepositories(const HostConfig& config) {
                std::to_string(config.allowed_repositories.size()) + " allowed prefix(es)");
 }
 
+// What a job that is granted the database would find.
+Finding CheckDatabaseOf(const std::string& name, const DatabaseConfig& database) {
+  const std::string part = "database " + name;
+  if (::geteuid() != 0) return NotChecked(part, "this process is not root");
+  if (!database.credentials.systemd_credential.empty() &&
+      ::getenv("CREDENTIALS_DIRECTORY") == nullptr)
+    return Advice(part, "its credential is systemd's: not checked outside of the agent's service",
+                  "systemd-run -P -p LoadCredential=... carrel doctor");
+  return FromResult(part, CheckDatabase(name, database),
+                    database.kind == "sqlite" ? database.path
+                                              : database.kind + ", " + database.host + ":" +
+                                                    std::to_string(database.port),
+                    "Put the database there, or correct /databases/" + name);
+}
+
+Finding CheckLevelDirectory(const std::string& level, const std::string& path) {
+  auto directory = OpenPath(path, O_RDONLY | O_DIRECTORY);
+  if (directory) return There(level, path);
+  if (directory.error().code != ENOENT)
+    return Missing(level, directory.error().ToString(), "Correct the configuration's path");
+  return Advice(level, path + " does not exist", "Make it, or the first job does");
+}
+
 void CheckConfiguration(const Result<HostConfig>& config, bool absent,
                         std::vector<Finding>& findings) {
   if (absent)
@@ -193,7 +217,7 @@ void CheckConfiguration(const Result<HostConfig>& config, bool absent,
     findings.push_back(FromResult("configuration", config, "valid",
                                   "Correct the file; README.md, Configuration, has an example"));
   if (absent || !config) {
-    for (const char* name : {"policy", "databases", "repositories"})
+    for (const char* name : {"policy", "databases", "repositories", "level 3", "level 4"})
       findings.push_back(NotChecked(
           name, absent ? "there is no configuration" : "the configuration is not valid"));
     return;
@@ -204,14 +228,13 @@ void CheckConfiguration(const Result<HostConfig>& config, bool absent,
                                 "Copy policies/ there, or name its place in /policies; `carrel "
                                 "policy check DIR` tells more"));
   for (const auto& [name, database] : config->databases)
-    if (database.kind == "sqlite")
-      findings.push_back(FromResult("database " + name, OpenPath(database.path, O_RDONLY),
-                                    database.path,
-                                    "Put the database there, or correct /databases/" + name));
+    findings.push_back(CheckDatabaseOf(name, database));
   if (config->databases.empty())
     findings.push_back(Advice("databases", "none: no job can reach one",
                               "Name them in /databases of the configuration"));
   findings.push_back(CheckRepositories(*config));
+  findings.push_back(CheckLevelDirectory("level 3", config->high_privacy));
+  findings.push_back(CheckLevelDirectory("level 4", config->medium_privacy));
 }
 
 }  // namespace

@@ -148,8 +148,9 @@ void DecodeRepositories(JsonObject& in, HostConfig& config) {
     if (normal)
       config.allowed_repositories.push_back(*normal);
     else
-      in.Merge(BadInput(in.PointerTo("allowed_repositories") + "/" + std::to_string(i),
-                        "must be https://HOST/PATH, or an absolute path"));
+      in.Merge(BadInput(
+          in.PointerTo("allowed_repositories") + "/" + std::to_string(i),
+          "must be https://HOST/PATH, or an absolute path, without spaces, user or escapes"));
   }
 }
 
@@ -271,6 +272,25 @@ Result<HostConfig> DecodeHostConfig(const Json& value) {
   return config;
 }
 
+namespace {
+
+// Threat: level 3 files in a directory whose readers may see level 4.
+Result<void> CheckLevelsApart(const HostConfig& config) {
+  std::error_code ignored;
+  const auto place = [&](const std::string& path) {
+    const auto resolved = std::filesystem::weakly_canonical(path, ignored);
+    return (resolved.empty() ? std::filesystem::path(path) : resolved).string() + "/";
+  };
+  const std::string high = place(config.high_privacy), medium = place(config.medium_privacy);
+  if (!high.starts_with(medium) && !medium.starts_with(high)) return {};
+  return BadInput(
+      "/medium_privacy",
+      config.medium_privacy + " and high_privacy (" + config.high_privacy + ") are not apart",
+      "Give each a directory of its own, neither below the other");
+}
+
+}  // namespace
+
 Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& state) {
   std::string path = file;
   if (const char* named = ::getenv("CARREL_CONFIG"); path.empty() && named != nullptr) path = named;
@@ -294,6 +314,7 @@ Result<HostConfig> LoadHostConfig(const std::string& file, const std::string& st
   for (auto [directory, name] : {std::pair{&config->high_privacy, "/high_privacy"},
                                  {&config->medium_privacy, "/medium_privacy"}})
     if (directory->empty()) *directory = config->state + name;
+  CARREL_TRY(CheckLevelsApart(*config));
   return config;
 }
 

@@ -278,6 +278,16 @@ TEST_F(AuditCli, TailFollowsAJobToItsSeal) {
   EXPECT_EQ(calls, 2u) << tailed.output;
 }
 
+TEST_F(AuditCli, WhatCannotBeWrittenIsAnError) {
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  for (const char* verb : {"export", "list"}) {
+    auto written =
+        RunCarrel({"audit", verb, "a", "--state", *dir_ / "state"}, {.output_fd = full.get()});
+    EXPECT_EQ(written.exit_code, 70) << verb;
+    EXPECT_NE(written.errors.find("could not be written"), std::string::npos) << verb;
+  }
+}
+
 TEST_F(AuditCli, BadRequestsAreRefused) {
   EXPECT_EQ(Audit({"query", "a", "--kind", "no_such"}).exit_code, 2);
   EXPECT_EQ(Audit({"prove"}).exit_code, 2);

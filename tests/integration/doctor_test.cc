@@ -26,8 +26,8 @@ class Doctor : public testing::Test {
   }
   static void ExpectAllLines(const Json& findings) {
     for (const char* name :
-         {"root", "kernel", "configuration", "policy", "databases", "repositories",
-          "state directory", "disk", "cgroups", "landlock", "device nodes", "seccomp",
+         {"root", "kernel", "configuration", "policy", "databases", "repositories", "level 3",
+          "level 4", "state directory", "disk", "cgroups", "landlock", "device nodes", "seccomp",
           "audit (BPF)", "loop devices", "git", "mkfs.ext4", "mmdebstrap"})
       EXPECT_TRUE(findings.contains(name)) << name;
   }
@@ -48,6 +48,28 @@ TEST_F(Doctor, WithoutConfigurationNothingFollowsFromDefaults) {
   EXPECT_THAT(findings["state directory"]["remedy"], HasSubstr("mkdir " + jail_.state()));
   EXPECT_EQ(findings["audit (BPF)"]["detail"], "not checked, because there is no state directory");
   EXPECT_FALSE(std::filesystem::exists(jail_.state()));
+}
+
+TEST_F(Doctor, DatabasesAndLevelsAreTried) {
+  const std::string password = jail_ / "password", config = jail_ / "config.json";
+  WriteFile(password, "user:word");
+  ASSERT_EQ(::chmod(password.c_str(), 0644), 0);
+  const Json server = {
+      {"kind", "postgresql"},  {"host", "127.0.0.1"},      {"port", 5432},
+      {"database", "records"}, {"tls", {{"mode", "off"}}}, {"credentials", {{"file", password}}}};
+  Json document = {{"databases", {{"open", server}}}, {"high_privacy", "/proc/self/status"}};
+  WriteFile(config, document.dump());
+  Json findings = Findings({"--state", jail_.state(), "--config", config}, 1);
+  EXPECT_EQ(findings["database open"]["state"], "missing") << findings["database open"].dump();
+  EXPECT_EQ(findings["level 3"]["state"], "missing");
+  ASSERT_EQ(::chmod(password.c_str(), 0600), 0);
+  findings = Findings({"--state", jail_.state(), "--config", config}, 1);
+  EXPECT_EQ(findings["database open"]["state"], "ok") << findings["database open"].dump();
+
+  document["medium_privacy"] = document["high_privacy"] = jail_ / "levels";
+  WriteFile(config, document.dump());
+  findings = Findings({"--state", jail_.state(), "--config", config}, 1);
+  EXPECT_THAT(findings["configuration"]["detail"], HasSubstr("are not apart"));
 }
 
 TEST_F(Doctor, AConfigurationThatIsWrong) {

@@ -1,4 +1,6 @@
 // The options of carrel exec, the good and the bad.
+#include <sstream>
+
 #include "support/jail.h"
 
 namespace carrel::testing_support {
@@ -116,6 +118,15 @@ TEST(ExecOptions, BadOnesSayWhatIsMeant) {
     EXPECT_THAT(error("--id", id), HasSubstr("letters, digits, '.', '_' and '-'"));
   }
   EXPECT_EQ(jail.Run({"--pids", "2", "--memory", "16M", "--", "/act", "exit", "3"}).status, 3);
+}
+
+TEST(ExecOptions, HelpFitsTheScreen) {
+  for (const char* command : {"exec", "run", "selftest", "gc"}) {
+    std::istringstream help(RunCarrel({command, "--help"}).output);
+    size_t lines = 0;
+    for (std::string line; std::getline(help, line); ++lines) EXPECT_LE(line.size(), 80u) << line;
+    EXPECT_GT(lines, 5u) << command;
+  }
 }
 
 TEST(ExecOptions, RootfsThatIsNotThere) {
