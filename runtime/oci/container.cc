@@ -148,11 +148,19 @@ Result<void> Container::WriteState(const ContainerState& state) const {
   return WriteFileAtomic(directory(), "state.json", ToJson(state).dump(), 0600);
 }
 
+Result<ContainerState> Container::ReadState() const {
+  auto json = ReadJsonAt(directory(), "state.json");
+  if (json) return DecodeContainerState(*json);
+  if (json.error().code != ENOENT) return std::move(json).error();
+  Error missing = BadInput("", "No such container: " + config_.name);
+  missing.code = ENOENT;
+  return missing;
+}
+
 Result<ContainerState> Container::State() const {
   for (;;) {
     CARREL_ASSIGN(const pid_t holder, Holder());
-    CARREL_ASSIGN(const Json json, ReadJsonAt(directory(), "state.json"));
-    CARREL_ASSIGN(ContainerState state, DecodeContainerState(json));
+    CARREL_ASSIGN(ContainerState state, ReadState());
     if (!state.running() || holder != 0) return state;
     // Between the two readings it may have ended by itself: what counts is read with the lock.
     auto lock = Lock();
@@ -160,8 +168,7 @@ Result<ContainerState> Container::State() const {
       ::usleep(1000);
       continue;
     }
-    CARREL_ASSIGN(const Json last, ReadJsonAt(directory(), "state.json"));
-    CARREL_ASSIGN(state, DecodeContainerState(last));
+    CARREL_ASSIGN(state, ReadState());
     if (!state.running()) return state;
     state.status = "exited";
     state.exit_code = 128 + SIGKILL;
