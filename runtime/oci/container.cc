@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* kNames = "names";
 constexpr int64_t kKillWaitNs = 10'000'000'000;
+constexpr int kNeverRan = 128;
 
 std::string NewId() {
   unsigned char bytes[32] = {};
@@ -69,7 +70,8 @@ Result<Container> ContainerStore::Create(ContainerConfig config) const {
   Container container;
   CARREL_ASSIGN(container.directory_, MakeDirsBeneath(directory_.get(), config.id, 0700));
   CARREL_TRY(WriteFileAtomic(container.directory(), "config.json", ToJson(config).dump(), 0600));
-  CARREL_TRY(container.WriteState({}));
+  // Should carrel be killed before the action runs, the agent must not read of a success.
+  CARREL_TRY(container.WriteState({.exit_code = kNeverRan}));
   // The link is the reservation: of two that ask for one name, one gets it.
   if (::symlinkat(config.id.c_str(), names_.get(), config.name.c_str()) != 0) {
     const int code = errno;
