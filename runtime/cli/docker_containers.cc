@@ -85,7 +85,7 @@ Result<int> DockerRunCommand(const HostConfig& host, const DockerArguments& argu
   CARREL_ASSIGN(DockerRunOptions options, ParseDockerRun(arguments, &::getenv));
   CARREL_ASSIGN(options.image_digest, ResolveForDocker(host.state, options.image));
   const bool detach = options.detach;
-  CARREL_ASSIGN(const DockerRunOutcome outcome, DockerRun(host, std::move(options)));
+  CARREL_ASSIGN(const DockerRunOutcome outcome, DockerRun(host, options));
   if (detach) printf("%s\n", outcome.id.c_str());
   if (!outcome.error.empty())
     fprintf(stderr, "docker: Error response from daemon: %s\n", MakeVisible(outcome.error).c_str());

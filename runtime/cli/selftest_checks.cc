@@ -37,7 +37,7 @@ class RunChecker {
     for (const auto& [name, expected] : run_.actions) {
       action_ = name;
       const auto found = std::find_if(result.actions.begin(), result.actions.end(),
-                                      [&](const ActionRun& one) { return one.name == name; });
+                                      [this](const ActionRun& one) { return one.name == action_; });
       if (found == result.actions.end())
         Add("ran", false, "the project has no such action");
       else
