@@ -98,7 +98,8 @@ Result<void> MountScratch(JobContext& job) {
   CARREL_TRY(MakeDirsBeneath(job.run->directory.fd(), "scratch", 0700));
   CARREL_ASSIGN(job.scratch_file,
                 MakeScratchFile(job.place_dir.get(), job.keep_scratch ? kScratchFile : "",
-                                limits.scratch_bytes, limits.scratch_inodes));
+                                limits.scratch_bytes, limits.scratch_inodes,
+                                job.host().state + "/scratch-templates"));
   CARREL_ASSIGN(Scratch scratch, Scratch::Mount(job.scratch_file.get(), mount_point));
   job.scratch.emplace(std::move(scratch));
   CARREL_ASSIGN(job.writable, PrepareWritable({.tree = job.place + "/workspace",

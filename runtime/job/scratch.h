@@ -18,9 +18,10 @@ Result<void> EnterPrivateMounts();
 
 /// Makes a file in `directory` (where the space is taken from), without a name when `name` is
 /// empty, and formats it for `bytes` and `inodes`. Fewer than 16 MiB become 16 MiB, and there is at
-/// most one inode for 8 KiB. Needs mkfs.ext4.
+/// most one inode for 8 KiB. Needs mkfs.ext4 for the first of a size: a copy of it, empty, is kept
+/// in the directory `templates` (made when it is not there) for later jobs.
 Result<UniqueFd> MakeScratchFile(int directory, const std::string& name, uint64_t bytes,
-                                 uint64_t inodes);
+                                 uint64_t inodes, const std::string& templates);
 
 class Scratch {
  public:
