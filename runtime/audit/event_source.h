@@ -18,8 +18,8 @@ struct EventCounts {
   uint64_t denied = 0;      ///< refused by the seccomp filter
   uint64_t lost = 0;        ///< known to have happened and not in the log
   uint64_t stops = 0;       ///< times the action was held so that the reader could catch up
-  bool runaway = false;     ///< killed, as it did not stop while its log was full
   bool entry_only = false;  ///< calls as they began: no results, no refused calls, no ends of tasks
+  bool runaway = false;     ///< killed, as it did not stop while its log was full
 };
 
 /// What a job fails with whose counts say `runaway`.

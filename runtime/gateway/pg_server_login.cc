@@ -90,6 +90,11 @@ void Session::Authentication(std::string_view body) {
   if (body.size() < 4) return ServerFault("the database's demand for a login is malformed");
   const uint32_t demand = ReadU32(body);
   body.remove_prefix(4);
+  // Each demand is made once. A hostile server's next salts would cost a tenth of a second each,
+  // and be more samples of what the password makes of them.
+  const uint32_t step = demand == 11 ? 2 : demand == 0 || demand == 12 ? 0 : 1;
+  if ((demands_ & step) != 0) return ServerFault("the database demands the same login again");
+  demands_ |= step;
   const Upstream& upstream = shared_.upstream;
   switch (demand) {
     case 0:

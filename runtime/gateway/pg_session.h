@@ -111,6 +111,7 @@ class Session final : public Protocol {
   std::optional<ScramServer> client_scram_;
   std::optional<ScramClient> server_scram_;
   bool server_verified_ = false;  ///< its SCRAM signature
+  uint32_t demands_ = 0;          ///< of the server: 1 for a login, 2 for SCRAM's next step
   bool wrong_user_ = false;
   std::optional<CancelKey> cancel_;   ///< what to send instead of a startup
   std::optional<CancelKey> own_key_;  ///< in shared_.cancels

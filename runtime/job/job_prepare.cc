@@ -134,8 +134,8 @@ Result<void> CheckPreflight(const Decision& decision, int tree, AuditLog& log) {
     if (!file) return BadInput("/args", "the query " + check.file + " is not in the code");
     CARREL_ASSIGN(const std::string sql, ReadFd(file->get(), 16u << 20));
     const auto& database = decision.database;
-    const auto dialect = DialectOf(database ? database->kind : "");
-    CARREL_ASSIGN(const Declaration declaration, RequireDeclaration(sql, dialect, check.file));
+    CARREL_ASSIGN(const Declaration declaration,
+                  RequireDeclarationTo(database ? database->kind : "", sql, check.file));
     CARREL_TRY(log.Append("sql-declaration", {{"file", check.file},
                                               {"sha256", Sha256Hex(sql)},
                                               {"declaration", DeclarationName(declaration)}}));

@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -16,6 +19,7 @@ namespace {
 
 constexpr size_t kMaxListed = 20;
 constexpr size_t kMaxProject = 1u << 20;
+constexpr uint64_t kMaxCopied = uint64_t{4} << 30;
 
 // All the configuration there is, for the repository of carrel's.
 constexpr const char* kConfig =
@@ -178,20 +182,75 @@ class Tree {
                          ", where snapshots of uncommitted files are kept",
                      "Commit the files, or add it to `allowed_repositories`");
     CARREL_ASSIGN(const std::string date, Own({"log", "-1", "--format=%cI", tree_.commit}));
-    // Not `add --all`: it runs `status` in each submodule, with the configuration that it finds
-    // there, which names programs.
-    std::string names;
-    for (std::string name : tree_.uncommitted) {
-      if (name.ends_with('/')) name.pop_back();  // a repository in the repository
-      names += name + '\0';
-    }
-    CARREL_TRY(Own({"update-index", "--add", "--remove", "--replace", "-z", "--stdin"}, "", names));
+    CARREL_TRY(AddCopies());
     CARREL_ASSIGN(const std::string tree, Own({"write-tree"}));
     CARREL_ASSIGN(const std::string commit, Own({"commit-tree", Line(tree), "-p", tree_.commit,
                                                  "-m", "Uncommitted files of " + tree_.directory},
                                                 Line(date)));
     tree_.commit = Line(commit);
     return Ignore(Own({"update-ref", "refs/heads/snapshot-" + tree_.commit, tree_.commit}));
+  }
+
+  // Adds what is not committed from copies. Not `add --all`: it runs `status` in each repository
+  // within this one, with the configuration that it finds there, which names programs. And git
+  // opens a file by its name after it has looked at it: whoever writes in the study's directory
+  // could put a link to a file of root's there in between.
+  Result<void> AddCopies() {
+    const std::string copies = place() + "/snapshot";
+    CARREL_TRY(RemoveTree(directory_fd_.get(), name_ + "/snapshot"));
+    CARREL_ASSIGN(const UniqueFd to,
+                  MakeDirsBeneath(directory_fd_.get(), name_ + "/snapshot", 0700));
+    CARREL_ASSIGN(const UniqueFd from, OpenPath(tree_.directory, O_RDONLY | O_DIRECTORY));
+    std::string present, gone;
+    for (const std::string& name : tree_.uncommitted) {
+      if (name.ends_with('/')) continue;  // a repository within: none of the study's code
+      CARREL_ASSIGN(const bool copied, CopyBeneath(from.get(), to.get(), name));
+      (copied ? present : gone) += name + '\0';
+    }
+    CARREL_TRY(Own({"update-index", "--force-remove", "-z", "--stdin"}, "", gone));
+    CARREL_TRY(Git({"--git-dir=" + place(), "--work-tree=" + copies, "-c", "core.bare=false",
+                    "update-index", "--add", "--replace", "-z", "--stdin"},
+                   "", present));
+    return RemoveTree(directory_fd_.get(), name_ + "/snapshot");
+  }
+
+  // False when there is no such file or link.
+  Result<bool> CopyBeneath(int from, int to, const std::string& name) {
+    auto found = OpenBeneath(from, name, O_PATH | O_NOFOLLOW);
+    if (!found) {
+      const int code = found.error().code;
+      if (code == ENOENT || code == ENOTDIR || code == ELOOP) return false;
+      return std::move(found).error();
+    }
+    struct stat info {};
+    if (::fstat(found->get(), &info) != 0) return SysFault(name, "fstat");
+    const size_t slash = name.rfind('/') + 1;  // npos + 1 is 0
+    CARREL_ASSIGN(const UniqueFd parent, MakeDirsBeneath(to, name.substr(0, slash), 0700));
+    if (S_ISLNK(info.st_mode)) {
+      std::string target(4096, '\0');
+      const ssize_t size = ::readlinkat(found->get(), "", target.data(), target.size());
+      if (size < 0) return SysFault(name, "readlink");
+      target.resize(static_cast<size_t>(size));
+      if (::symlinkat(target.c_str(), parent.get(), name.c_str() + slash) != 0)
+        return SysFault(name, "symlink");
+      return true;
+    }
+    if (!S_ISREG(info.st_mode)) return false;
+    CARREL_ASSIGN(const UniqueFd in, OpenBeneath(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+    if (::fstat(in.get(), &info) != 0) return SysFault(name, "fstat");
+    if (!S_ISREG(info.st_mode)) return false;
+    CARREL_ASSIGN(const UniqueFd out,
+                  OpenBeneath(parent.get(), name.substr(slash), O_WRONLY | O_CREAT | O_EXCL,
+                              (info.st_mode & 0100) != 0 ? 0700 : 0600));
+    for (;;) {
+      const ssize_t size = ::sendfile(out.get(), in.get(), nullptr, size_t{1} << 20);
+      if (size < 0) return SysFault(name, "sendfile");
+      if (size == 0) return true;
+      copied_ += static_cast<uint64_t>(size);
+      if (copied_ > kMaxCopied)
+        return BadInput(name, "the files that are not committed have more than 4 GiB",
+                        "Data belongs elsewhere: list it in .gitignore");
+    }
   }
   static Result<void> Ignore(const Result<std::string>& result) {
     if (!result) return result.error();
@@ -211,6 +270,7 @@ class Tree {
   const WorkTreeRequest& request_;
   WorkTree tree_;
   std::string directory_, name_, common_;
+  uint64_t copied_ = 0;
   UniqueFd directory_fd_;
 };
 

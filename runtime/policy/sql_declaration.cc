@@ -183,4 +183,12 @@ Result<Declaration> RequireDeclaration(std::string_view sql, SqlDialect dialect,
                  "statement, or say AllowedPatientsWithTypeOneDissent, and why, in a comment");
 }
 
+Result<Declaration> RequireDeclarationTo(std::string_view database_kind, std::string_view sql,
+                                         const std::string& file) {
+  if (database_kind == "relay")
+    for (const SqlDialect dialect : {SqlDialect::kPostgresql, SqlDialect::kSqlite})
+      CARREL_TRY(RequireDeclaration(sql, dialect, file));
+  return RequireDeclaration(sql, DialectOf(database_kind), file);
+}
+
 }  // namespace carrel

@@ -37,4 +37,9 @@ Result<Declaration> ReadDeclaration(std::string_view sql, SqlDialect dialect);
 Result<Declaration> RequireDeclaration(std::string_view sql, SqlDialect dialect,
                                        const std::string& file);
 
+/// The same for a database of this kind (DatabaseGrant::kind). What is relayed unread can be of any
+/// dialect: the query must declare itself to the reader of each.
+Result<Declaration> RequireDeclarationTo(std::string_view database_kind, std::string_view sql,
+                                         const std::string& file);
+
 }  // namespace carrel

@@ -1,6 +1,12 @@
 // carrel pipeline: a project.yaml through the same path as the agent's jobs.
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
 
 #include "support/leftovers.h"
 #include "support/study.h"
@@ -79,6 +85,48 @@ TEST_F(Pipeline, ProgramsThatTheStudysGitNamesAreNotRun) {
   EXPECT_EQ(missing.exit_code, 2) << missing.errors;
   EXPECT_THAT(missing.errors, HasSubstr("no commit"));
   EXPECT_FALSE(std::filesystem::exists(ran)) << missing.errors;
+}
+
+// Whoever writes in the study's directory swaps a file for a link to one of root's, again and
+// again: no snapshot holds what the link leads to.
+TEST_F(Pipeline, ASnapshotIsOfTheStudysOwnFiles) {
+  study_.Commit({{"project.yaml", Project(Action("one", "echo a,b > o/x.csv", "o/x.csv"))}});
+  study_.config()["allowed_repositories"].push_back(study_.state() + "/pipelines");
+  study_.WriteConfig();
+  WriteFile(study_.path() + "/secret", "disclosed");
+  WriteFile(study_.repository() + "/src/lib.txt", "changed\n");
+  ASSERT_EQ(::unlink((study_.repository() + "/code.txt").c_str()), 0);
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = study_.repository() + "/f" + std::to_string(i);
+    pairs.emplace_back(name, name + "-trap");
+    WriteFile(name, "its own 9");  // as long as the secret: git reads as much as it has seen
+    std::filesystem::create_symlink(study_.path() + "/secret", name + "-trap");
+  }
+  std::atomic<bool> done = false;
+  std::thread swapper([&] {
+    while (!done)
+      for (const auto& [file, trap] : pairs)
+        ::renameat2(AT_FDCWD, file.c_str(), AT_FDCWD, trap.c_str(), RENAME_EXCHANGE);
+  });
+  // A pipeline of which no action is named ends after its snapshot.
+  for (int i = 0; i < 40; ++i) (void)Run({"--allow-uncommitted", "--", "none"});
+  done = true;
+  swapper.join();
+  std::string git;
+  for (const auto& entry : std::filesystem::directory_iterator(study_.state() + "/pipelines"))
+    if (entry.path().extension() == ".git") git = entry.path();
+  const std::string refs =
+      study_.Git({"--git-dir=" + git, "for-each-ref", "--format=%(objectname)"}, "/");
+  ASSERT_GE(refs.size(), 41u);
+  for (size_t at = 0; at < refs.size(); at += 41) {
+    const std::string commit = refs.substr(at, 40);
+    const std::string files = study_.Git({"--git-dir=" + git, "ls-tree", "-r", commit}, "/");
+    EXPECT_THAT(files, AllOf(HasSubstr("f1"), HasSubstr("src/lib.txt"), Not(HasSubstr("code."))));
+    EXPECT_EQ(study_.Git({"--git-dir=" + git, "show", commit + ":src/lib.txt"}, "/"), "changed\n");
+    EXPECT_THAT(study_.Git({"--git-dir=" + git, "grep", "-a", "-h", "-e", "", commit}, "/"),
+                Not(HasSubstr("disclosed")));
+  }
 }
 
 TEST_F(Pipeline, RunsInOrderAndSkipsWhatIsUpToDate) {

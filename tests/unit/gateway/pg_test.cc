@@ -271,6 +271,28 @@ TEST_F(SessionTest, AServerMustProveItself) {
   session_->FromServer(Message('R', U32(0)));
   EXPECT_THAT(link_.closed, HasSubstr("did not prove"));
 }
+TEST_F(SessionTest, ADemandIsMetOnce) {
+  for (const std::string& again :
+       {Message('R', U32(5) + "salt"), Message('R', U32(11) + "r=x,s=c2FsdA==,i=4096")}) {
+    link_ = FakeLink();
+    session_ = factory_->Make(link_);
+    LogClientIn();
+    const bool scram = again.find("r=") != std::string::npos;
+    std::string answer = again;
+    if (scram) {
+      session_->FromServer(Message('R', U32(10) + Zero("SCRAM-SHA-256") + '\0'));
+      const std::string nonce = link_.server.substr(link_.server.find("r=") + 2);
+      answer = Message('R', U32(11) + "r=" + nonce + "x,s=c2FsdA==,i=4096");
+    }
+    link_.server.clear();
+    session_->FromServer(answer + answer);
+    EXPECT_THAT(link_.closed, HasSubstr("again"));
+    const std::string sign = scram ? ",p=" : "md5";
+    EXPECT_NE(link_.server.find(sign), std::string::npos);
+    EXPECT_EQ(link_.server.find(sign), link_.server.rfind(sign));
+  }
+}
+
 TEST_F(SessionTest, ImpossibleIterationsAreRefused) {
   LogClientIn();
   session_->FromServer(Message('R', U32(10) + Zero("SCRAM-SHA-256") + '\0'));

@@ -34,6 +34,16 @@ TEST(SqlDeclaration, ReferencesThatCount) {
             Declaration::kRefersToTable);
 }
 
+// Where brackets quote nothing, what they seem to close here is the middle of a string.
+TEST(SqlDeclaration, AnUnknownDialectMustNotReadItOtherwise) {
+  const std::string sql = "SELECT ARRAY[' ] FROM PatientsWithTypeOneDissent -- '] FROM patients";
+  EXPECT_EQ(Read(sql, SqlDialect::kMssql), Declaration::kRefersToTable);
+  EXPECT_TRUE(RequireDeclarationTo("mssql", sql, "q.sql").has_value());
+  EXPECT_FALSE(RequireDeclarationTo("relay", sql, "q.sql").has_value());
+  EXPECT_TRUE(RequireDeclarationTo("relay", "SELECT 1 FROM PatientsWithTypeOneDissent", "q.sql")
+                  .has_value());
+}
+
 TEST(SqlDeclaration, ExplicitDeclarationInAComment) {
   for (const char* sql : {"-- AllowedPatientsWithTypeOneDissent: counts for T1OO checks\nSELECT 1",
                           "/* x\nAllowedPatientsWithTypeOneDissent */ SELECT 1",
