@@ -111,9 +111,10 @@ class Session final : public Protocol {
   std::optional<ScramClient> server_scram_;
   bool server_verified_ = false;  ///< its SCRAM signature
   bool wrong_user_ = false;
-  std::optional<CancelKey> cancel_;   ///< what to send instead of a startup
-  std::optional<CancelKey> own_key_;  ///< in shared_.cancels
-  int server_version_ = 0;            ///< its first number
+  std::optional<CancelKey> cancel_;    ///< what to send instead of a startup
+  std::optional<CancelKey> own_key_;   ///< in shared_.cancels
+  int server_version_ = 0;             ///< its first number
+  std::string server_login_ = "none";  ///< what it asked for: for the record
   std::unique_ptr<TlsEngine> tls_;
   std::unique_ptr<Statements> statements_;
 };
