@@ -102,10 +102,14 @@ void Session::Authentication(std::string_view body) {
       if (server_scram_ && !server_verified_)
         return ServerFault("the database did not prove that it knows the password");
       state_ = State::kServerReady;
+      link_.Log(Event{"gateway-login",
+                      link_.id(),
+                      {{"method", server_login_}, {"tls", tls_ != nullptr ? "yes" : "no"}}});
       return link_.ToClient(Message('R', U32(0)));
     case 3: {
       if (tls_ == nullptr && !upstream.cleartext_password_without_tls)
         return ServerFault("the database wants the password in clear, without TLS");
+      server_login_ = "password";
       std::string password(upstream.password.view());
       password += '\0';
       std::string message = Message('p', password);
@@ -115,6 +119,7 @@ void Session::Authentication(std::string_view body) {
     }
     case 5: {
       if (body.size() != 4) return ServerFault("the database's demand for a login is malformed");
+      server_login_ = "md5";
       return ToServer(
           Message('p', Md5Password(upstream.user, upstream.password.view(), body) + '\0'));
     }
@@ -134,17 +139,28 @@ void Session::Authentication(std::string_view body) {
 }
 
 void Session::ServerScram(std::string_view mechanisms) {
+  constexpr std::string_view kPlain = "SCRAM-SHA-256", kPlus = "SCRAM-SHA-256-PLUS";
+  bool plain = false, plus = false;
   std::string_view mechanism;
-  while (TakeString(mechanisms, mechanism) && !mechanism.empty())
-    if (mechanism == "SCRAM-SHA-256") {
-      auto nonce = RandomHex(12);
-      if (!nonce || server_scram_) break;
-      server_scram_.emplace(*nonce);
-      const std::string first = server_scram_->First();
-      return ToServer(Message('p', "SCRAM-SHA-256" + std::string(1, '\0') +
-                                       U32(static_cast<uint32_t>(first.size())) + first));
-    }
-  ServerFault("the database doesn't offer SCRAM-SHA-256");
+  while (TakeString(mechanisms, mechanism) && !mechanism.empty()) {
+    plain = plain || mechanism == kPlain;
+    plus = plus || mechanism == kPlus;
+  }
+  const std::string end_point = tls_ != nullptr ? tls_->EndPoint() : "";
+  plus = plus && !end_point.empty();
+  auto nonce = RandomHex(12);
+  if ((!plain && !plus) || !nonce || server_scram_)
+    return ServerFault("the database doesn't offer SCRAM-SHA-256");
+  ChannelBinding binding;
+  if (plus)
+    binding = ChannelBinding::To(end_point);
+  else if (!end_point.empty())
+    binding.header = "y,,";  // a server that can would know that somebody took its offer away
+  server_login_ = plus ? kPlus : kPlain;
+  server_scram_.emplace(*nonce, binding);
+  const std::string first = server_scram_->First();
+  ToServer(Message('p', std::string(plus ? kPlus : kPlain) + '\0' +
+                            U32(static_cast<uint32_t>(first.size())) + first));
 }
 
 void Session::ServerScramContinue(std::string_view body) {

@@ -113,9 +113,10 @@ class Session final : public Protocol {
   bool server_verified_ = false;  ///< its SCRAM signature
   uint32_t demands_ = 0;          ///< of the server: 1 for a login, 2 for SCRAM's next step
   bool wrong_user_ = false;
-  std::optional<CancelKey> cancel_;   ///< what to send instead of a startup
-  std::optional<CancelKey> own_key_;  ///< in shared_.cancels
-  int server_version_ = 0;            ///< its first number
+  std::optional<CancelKey> cancel_;    ///< what to send instead of a startup
+  std::optional<CancelKey> own_key_;   ///< in shared_.cancels
+  int server_version_ = 0;             ///< its first number
+  std::string server_login_ = "none";  ///< what it asked for: for the record
   std::unique_ptr<TlsEngine> tls_;
   std::unique_ptr<Statements> statements_;
 };

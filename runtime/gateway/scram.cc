@@ -122,7 +122,7 @@ Result<std::string> ScramServer::Final(std::string_view message) {
 
 std::string ScramClient::First() {
   bare_ = "n=,r=" + nonce_;
-  return "n,," + bare_;
+  return binding_.header + bare_;
 }
 
 Result<void> ScramClient::Challenge(std::string_view message) {
@@ -144,7 +144,7 @@ Result<void> ScramClient::Challenge(std::string_view message) {
 }
 
 std::string ScramClient::Final(const ScramKeys& keys) {
-  const std::string without = "c=biws,r=" + combined_;  // biws: "n,,"
+  const std::string without = "c=" + Base64(binding_.header + binding_.data) + ",r=" + combined_;
   const std::string transcript = bare_ + "," + challenge_ + "," + without;
   signature_ = Hmac(keys.server_key, transcript);
   const std::string proof = Xor(Hmac(keys.stored_key, transcript), keys.client_key);

@@ -1,6 +1,6 @@
-// SCRAM-SHA-256 (RFC 5802, RFC 7677) from both ends, and PostgreSQL's older md5 login. Without
-// channel binding: the gateway's clients are on a loopback of their own, and the server's
-// certificate is verified.
+// SCRAM-SHA-256 (RFC 5802, RFC 7677) from both ends, and PostgreSQL's older md5 login. With channel
+// binding (RFC 5929, tls-server-end-point) to a server that offers it; none to the gateway's own
+// clients, who are on a loopback of their own.
 #pragma once
 
 #include <cstdint>
@@ -45,10 +45,23 @@ class ScramServer {
   std::string nonce_, header_, transcript_;
 };
 
+/// What ties a login to the TLS connection that it goes through: somebody between, with a
+/// certificate of his own, cannot pass it on.
+struct ChannelBinding {
+  std::string header = "n,,";  ///< "y,,": we could, the server says that it can't
+  std::string data;            ///< of the server's certificate
+
+  /// To the server whose certificate has this digest (TlsEngine::EndPoint).
+  static ChannelBinding To(std::string end_point) {
+    return {"p=tls-server-end-point,,", std::move(end_point)};
+  }
+};
+
 /// Logs in to a server.
 class ScramClient {
  public:
-  explicit ScramClient(std::string nonce) : nonce_(std::move(nonce)) {}
+  explicit ScramClient(std::string nonce, ChannelBinding binding = {})
+      : nonce_(std::move(nonce)), binding_(std::move(binding)) {}
 
   std::string First();
   /// Reads the server's first message: its salt and iterations, for Derive. Bounded.
@@ -62,6 +75,7 @@ class ScramClient {
 
  private:
   std::string nonce_, bare_, challenge_, combined_, salt_, signature_;
+  ChannelBinding binding_;
   uint32_t iterations_ = 0;
 };
 

@@ -95,6 +95,21 @@ Result<void> TlsEngine::Handshake() {
   return Failure("the database's TLS");
 }
 
+std::string TlsEngine::EndPoint() const {
+  X509* const certificate = ::SSL_get0_peer_certificate(ssl_);
+  int digest = NID_undef;
+  if (certificate == nullptr ||
+      ::OBJ_find_sigid_algs(::X509_get_signature_nid(certificate), &digest, nullptr) != 1)
+    return "";
+  // What is too weak for this is replaced.
+  if (digest == NID_md5 || digest == NID_sha1) digest = NID_sha256;
+  const EVP_MD* const method = ::EVP_get_digestbynid(digest);
+  unsigned char bytes[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  if (method == nullptr || ::X509_digest(certificate, method, bytes, &size) != 1) return "";
+  return {reinterpret_cast<const char*>(bytes), size};
+}
+
 Result<void> TlsEngine::Receive(std::string_view cipher,
                                 const std::function<void(std::string_view)>& plain) {
   if (::BIO_write(in_, cipher.data(), static_cast<int>(cipher.size())) !=

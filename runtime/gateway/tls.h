@@ -42,6 +42,9 @@ class TlsEngine {
   /// Begins the handshake, or goes on with it: call after Make and then take `output`.
   Result<void> Handshake();
   bool secured() const { return secured_; }
+  /// The digest of the server's certificate as RFC 5929 (tls-server-end-point) has it, once
+  /// secured; empty where its signature has none (Ed25519).
+  std::string EndPoint() const;
 
   /// Ciphertext from the server. What it says goes to `plain`, piece by piece; a piece is valid
   /// during the call. An error (a certificate that is not the server's, a broken record) is final.

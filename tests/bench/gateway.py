@@ -7,11 +7,14 @@ Starts a PostgreSQL 15 of its own (as an ordinary user, on a loopback port) and 
 sandbox (tests/bench/gateway_here: the same code, listening on the host), logging as in a job. The
 two ways take turns, so that the machine's noise meets both. Medians of the turns:
 
-  latency     pgbench -S, one client: microseconds a round trip, and what the gateway adds
+  latency     pgbench -S, one client: microseconds a round trip, what the gateway adds, and the
+              processor time that it takes for one
   copy out    COPY of N rows to the client: MB/s, and the ratio to direct
   copy in     COPY of the same rows from the client
+  restore     psql with a plain dump of the same rows (50 MB or more with the default)
 
-The bytes of both ways are compared; a difference ends the run with status 1.
+For the copies the gateway's processor time is given a GB. The bytes of both ways are compared, those
+of the restored table too; a difference ends the run with status 1.
 """
 import argparse
 import hashlib
@@ -75,6 +78,11 @@ class Gateway:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()
 
+    def cpu(self):
+        """Seconds of processor time of all its threads, so far."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def stop(self):
         self.process.stdin.close()
         self.process.wait()
@@ -86,24 +94,35 @@ def psql(url, sql, **streams):
 
 
 def latency(url, seconds):
+    """Microseconds a round trip, and how many there were."""
     result = subprocess.run([str(BIN / "pgbench"), "-n", "-S", "-T", str(seconds), url],
                             check=True, capture_output=True, text=True)
-    return float(re.search(r"latency average = ([0-9.]+) ms", result.stdout)[1]) * 1000
+    number = lambda pattern: float(re.search(pattern, result.stdout)[1])
+    return (number(r"latency average = ([0-9.]+) ms") * 1000,
+            number(r"actually processed: ([0-9]+)"))
+
+
+def timed(path, act):
+    """MB/s of a file that `act` reads or writes."""
+    begin = time.monotonic()
+    act()
+    seconds = time.monotonic() - begin
+    return os.path.getsize(path) / seconds / 1e6
 
 
 def copy_out(url, path):
-    begin = time.monotonic()
     with open(path, "wb") as file:
         psql(url, "copy big to stdout", stdout=file)
-    return os.path.getsize(path) / (time.monotonic() - begin) / 1e6
 
 
 def copy_in(url, path):
-    psql(url, "truncate again")
-    begin = time.monotonic()
     with open(path, "rb") as file:
         psql(url, "copy again from stdin", stdin=file)
-    return os.path.getsize(path) / (time.monotonic() - begin) / 1e6
+
+
+def restore(url, dump):
+    subprocess.run([str(BIN / "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-f", dump, url], check=True,
+                   stdout=subprocess.DEVNULL)
 
 
 def digest(path):
@@ -111,22 +130,75 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def measure(ways, place, options):
-    """Name of a measure to way to its values."""
-    values = {name: {way: [] for way in ways} for name in ("latency", "copy out", "copy in")}
-    digests = set()
-    for _ in range(options.turns):
-        for way, url in ways.items():
-            path = place / f"rows-{way}"
-            values["latency"][way].append(latency(url, options.seconds))
-            values["copy out"][way].append(copy_out(url, path))
-            digests.add(digest(path))
-            values["copy in"][way].append(copy_in(url, path))
-            copy_back = place / "back"
-            with open(copy_back, "wb") as file:
-                psql(ways["direct"], "copy again to stdout", stdout=file)
-            digests.add(digest(copy_back))
-    return values, digests
+class Measures:
+    """Name of a measure to way to its values; and the gateway's own time for it."""
+
+    def __init__(self, gateway):
+        self.gateway, self.values, self.own = gateway, {}, {}
+
+    def take(self, name, way, act):
+        """`act` gives a value, and how many units of work there were."""
+        before = self.gateway.cpu()
+        value, units = act()
+        self.values.setdefault(name, {}).setdefault(way, []).append(value)
+        if way == "gateway":
+            used = self.own.setdefault(name, [0, 0])
+            used[0] += self.gateway.cpu() - before
+            used[1] += units
+
+    def median(self, name, way):
+        return statistics.median(self.values[name][way])
+
+    def own_time(self, name):
+        used, units = self.own[name]
+        return used / units
+
+
+def moved(path, act):
+    return timed(path, act), os.path.getsize(path) / 1e9
+
+
+def measure(ways, gateway, place, options):
+    """Measures, and the digests of what came through, of the rows and of the dump."""
+    measures = Measures(gateway)
+    rows, dumps = set(), set()
+    direct = ways["direct"]
+    dump = place / "dump"
+    with open(dump, "wb") as file:
+        subprocess.run([str(BIN / "pg_dump"), "-O", "-t", "big", direct], check=True, stdout=file)
+    print(f"the dump has {os.path.getsize(dump) / 1e6:.0f} MB", flush=True)
+    for turn in range(options.turns):
+        order = list(ways.items())
+        for way, url in order if turn % 2 == 0 else reversed(order):
+            path, back = place / f"rows-{way}", place / "back"
+            measures.take("latency", way, lambda: latency(url, options.seconds))
+            measures.take("copy out", way, lambda: moved(path, lambda: copy_out(url, path)))
+            rows.add(digest(path))
+            psql(direct, "truncate again")
+            measures.take("copy in", way, lambda: moved(path, lambda: copy_in(url, path)))
+            with open(back, "wb") as file:
+                psql(direct, "copy again to stdout", stdout=file)
+            rows.add(digest(back))
+            psql(direct, "alter table big rename to kept")
+            measures.take("restore", way, lambda: moved(dump, lambda: restore(url, dump)))
+            with open(back, "wb") as file:
+                psql(direct, "copy big to stdout", stdout=file)
+            dumps.add(digest(back))
+            psql(direct, "drop table big; alter table kept rename to big; checkpoint")
+    return measures, rows | dumps
+
+
+def report(measures, digests):
+    both = {way: measures.median("latency", way) for way in ("direct", "gateway")}
+    added = [g - d for d, g in zip(*(measures.values["latency"][w] for w in ("direct", "gateway")))]
+    print(f"latency   direct {both['direct']:7.1f} us  gateway {both['gateway']:7.1f} us  "
+          f"added {statistics.median(added):.1f} us (median of the turns), "
+          f"{measures.own_time('latency') * 1e6:.1f} us of the gateway's processor time")
+    for name in ("copy out", "copy in", "restore"):
+        direct, through = measures.median(name, "direct"), measures.median(name, "gateway")
+        print(f"{name:9} direct {direct:7.1f} MB/s gateway {through:7.1f} MB/s "
+              f"ratio {through / direct:.2f}, {measures.own_time(name):.2f} s of its time a GB")
+    print("bytes     " + ("equal" if len(digests) == 1 else "DIFFERENT"))
 
 
 def main():
@@ -148,21 +220,12 @@ def main():
                              "now() + g * interval '1s' as at, g % 1000 / 7.0 as weight "
                              f"from generate_series(1, {options.rows}) g")
             psql(server.url, "create unlogged table again (like big)")
-            values, digests = measure({"direct": server.url, "gateway": gateway.url}, place,
-                                      options)
+            measures, digests = measure({"direct": server.url, "gateway": gateway.url}, gateway,
+                                        place, options)
         finally:
             gateway.stop()
             server.stop()
-    median = {name: {way: statistics.median(v) for way, v in ways.items()}
-              for name, ways in values.items()}
-    both = median["latency"]
-    print(f"latency   direct {both['direct']:7.1f} us  gateway {both['gateway']:7.1f} us  "
-          f"added {both['gateway'] - both['direct']:.1f} us")
-    for name in ("copy out", "copy in"):
-        both = median[name]
-        print(f"{name:9} direct {both['direct']:7.1f} MB/s gateway {both['gateway']:7.1f} MB/s "
-              f"ratio {both['gateway'] / both['direct']:.2f}")
-    print("bytes     " + ("equal" if len(digests) == 1 else "DIFFERENT"))
+    report(measures, digests)
     return 0 if len(digests) == 1 else 1
 
 

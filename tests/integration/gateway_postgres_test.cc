@@ -203,7 +203,9 @@ TEST_F(GatewayPostgres, VerifiesTheServersCertificate) {
   server_.MakeCertificate("other", "DNS:elsewhere.example");
   server_.UseCertificate("good");
   const std::string good = server_ / "good.crt", other = server_ / "other.crt";
-  EXPECT_THAT(try_with({"--ca", good}), ::testing::StartsWith("t|TLSv1.3\n"));
+  // The login is bound to the certificate: the server checks that.
+  EXPECT_THAT(try_with({"--ca", good}), AllOf(::testing::StartsWith("t|TLSv1.3\n"),
+                                              HasSubstr("\"method\":\"SCRAM-SHA-256-PLUS\"")));
   EXPECT_THAT(try_with({"--ca", other}), HasSubstr("self-signed certificate"));
   EXPECT_THAT(try_with({}), HasSubstr("self-signed certificate")) << "the host's own store";
   // COPY through TLS, both ways.

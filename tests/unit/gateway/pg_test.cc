@@ -372,5 +372,18 @@ TEST(ScramTest, BothEndsAgreeAndNobodyElse) {
   }
 }
 
+TEST(ScramTest, BindsTheLoginToTheServersCertificate) {
+  auto keys = ScramKeys::Derive("password", "salt-salt", 4096);
+  ScramClient client("client-nonce", ChannelBinding::To("digest"));
+  EXPECT_EQ(client.First(), "p=tls-server-end-point,,n=,r=client-nonce");
+  ASSERT_TRUE(client.Challenge("r=client-nonce-server,s=c2FsdC1zYWx0,i=4096").has_value());
+  const std::string last = client.Final(*keys);
+  EXPECT_EQ(last.substr(2, last.find(',') - 2), Base64("p=tls-server-end-point,,digest"));
+  ScramClient other("client-nonce", ChannelBinding::To("another"));
+  (void)other.First();
+  ASSERT_TRUE(other.Challenge("r=client-nonce-server,s=c2FsdC1zYWx0,i=4096").has_value());
+  EXPECT_NE(other.Final(*keys).substr(last.rfind(",p=")), last.substr(last.rfind(",p=")));
+}
+
 }  // namespace
 }  // namespace carrel::gateway::pg
