@@ -262,6 +262,7 @@ Result<PublicLog> ReadPublicLog(const std::string& state_dir, const std::string&
   }
   *finding = LogFinding::kAltered;
   // What a running job has appended since the head was written is not under it.
+  log.unsigned_bytes = text->size() - log.head.bytes;
   std::string_view covered = std::string_view(*text).substr(0, log.head.bytes);
   Frontier tree;
   for (size_t at = 0, end; at < covered.size(); at = end + 1) {

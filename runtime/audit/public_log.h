@@ -62,6 +62,7 @@ struct PublicLog {
   std::vector<std::string> records;
   std::vector<Hash> leaves;
   TreeHead head;
+  uint64_t unsigned_bytes = 0;  ///< of the file, after what the head covers
 };
 
 /// Reads a head (the text of a tree.json) and checks its signature. `*finding` says what is wrong

@@ -32,7 +32,7 @@ void PrintFact(const char* label, const std::string& text) {
   }
 }
 
-std::string Text(const Json& object, const char* key) {
+std::string TextOf(const Json& object, const char* key) {
   auto at = object.find(key);
   return at != object.end() && at->is_string() ? at->get<std::string>() : "";
 }
@@ -51,15 +51,16 @@ void PrintDecision(const Json& record) {
   const Json job = record.value("job", Json::object());
   const Json decision = record.value("decision", Json::object());
   if (!job.is_object() || !decision.is_object()) return;
-  PrintFact("Action", Text(job, "workspace") + "/" + Text(job, "action") + " of the project " +
-                          Text(decision, "project") + ", by " + Text(job, "user") + " (" +
-                          Text(decision, "role") + ")");
-  PrintFact("Runs", Text(job, "image") + " " + Joined(job, "args", " "));
-  PrintFact("Code", Text(job, "repo_url") + " at " + Text(job, "commit"));
+  const std::string role = TextOf(decision, "role");
+  PrintFact("Action", TextOf(job, "workspace") + "/" + TextOf(job, "action") + " of the project " +
+                          TextOf(decision, "project") + ", by " + TextOf(job, "user") +
+                          (role.empty() ? "" : " (" + role + ")"));
+  PrintFact("Runs", TextOf(job, "image") + " " + Joined(job, "args", " "));
+  PrintFact("Code", TextOf(job, "repo_url") + " at " + TextOf(job, "commit"));
   const Json database = decision.value("database", Json());
-  PrintFact("Database", database.is_object()
-                            ? Text(database, "name") + "; opt-outs: " + Text(decision, "opt_outs")
-                            : "none");
+  PrintFact("Database", database.is_object() ? TextOf(database, "name") +
+                                                   "; opt-outs: " + TextOf(decision, "opt_outs")
+                                             : "none");
   const auto allowed = decision.find("allowed");
   PrintFact(allowed != decision.end() && *allowed == true ? "Allowed" : "REFUSED",
             Joined(decision, "reasons", "; "));
@@ -84,8 +85,8 @@ void PrintFacts(const LogSummary& summary) {
   for (const std::string& line : summary.records) {
     const auto record = ParseJson(line, "record");
     if (!record || !record->is_object()) continue;
-    if (Text(*record, "kind") == "decision") PrintDecision(*record);
-    if (Text(*record, "kind") == "end") PrintEndOf(*record);
+    if (TextOf(*record, "kind") == "decision") PrintDecision(*record);
+    if (TextOf(*record, "kind") == "end") PrintEndOf(*record);
   }
 }
 

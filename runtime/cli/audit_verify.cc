@@ -113,8 +113,14 @@ Result<int> VerifyPublic(const AuditOptions& options) {
   LogFinding finding = LogFinding::kAltered;
   auto log = ReadPublicLog(options.state, directory, &finding);
   if (!log) return PrintFinding(options, finding, log.error().ToString());
-  if (log->head.text.empty())
-    return PrintFinding(options, LogFinding::kMissing, "there is no public log");
+  if (log->head.text.empty() && log->unsigned_bytes == 0)
+    return BadInput(options.public_path, "there is no public log");
+  // Threat: a copy without its head, or with records after it, that passes for whole.
+  if (log->unsigned_bytes > 0)
+    return PrintFinding(options, LogFinding::kUnsealed,
+                        fmt::format("the signed head covers {} records; {} bytes of log.jsonl that "
+                                    "follow them are under none",
+                                    log->records.size(), log->unsigned_bytes));
   const std::string what = fmt::format("{} records under root {}", log->records.size(),
                                        HexOf(log->head.frontier.Root()));
   if (options.older.empty()) return PrintFinding(options, LogFinding::kWhole, what);

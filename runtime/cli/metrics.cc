@@ -187,7 +187,7 @@ void PutImages(const HostConfig& host, Text& out) {
   out.Value(static_cast<double>(soon));
 }
 
-// The youngest report of `carrel selftest`.
+// The youngest report of a `carrel selftest` that ran to its end.
 void PutSelftest(const HostConfig& host, Text& out) {
   auto directory = OpenPath(host.state + "/selftest", O_RDONLY | O_DIRECTORY);
   if (!directory) return;
@@ -197,7 +197,7 @@ void PutSelftest(const HostConfig& host, Text& out) {
     if (!file) continue;
     auto text = ReadFd(file->get(), 64u << 20);
     const Json report = text ? Json::parse(*text, nullptr, false) : Json();
-    if (!report.is_object()) continue;
+    if (!report.is_object() || report.value("cancelled", false)) continue;
     out.Metric("carrel_selftest_time_seconds", "When the last selftest ended.");
     out.Value(report.value("ended_s", 0.0));
     out.Metric("carrel_selftest_failures", "Checks that failed in it.");

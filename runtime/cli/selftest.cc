@@ -60,7 +60,8 @@ class Selftest {
         continue;
       }
       for (const TestRun& run : study.runs)
-        if (!RunOne(study, run)) return std::move(report_);
+        if (!report_.cancelled) RunOne(study, run);
+      if (report_.cancelled) break;
     }
     report_.ended_s = ::time(nullptr);
     return std::move(report_);
@@ -74,15 +75,17 @@ class Selftest {
                options_.names.end();
   }
 
-  // False when somebody cancelled the selftest itself.
-  bool RunOne(const TestStudy& study, const TestRun& run) {
+  void RunOne(const TestStudy& study, const TestRun& run) {
     fprintf(stderr, "%s (%s)\n", study.name.c_str(), run.name.c_str());
     HostConfig host;
     TestRunResult done{study.name, run.name, "", 0, {}};
     auto result = host_.Run(study, run, host, done.commit);
     if (!result) {
-      Fail(study, run, "run", result.error().ToString());
-      return true;
+      return Fail(study, run, "run", result.error().ToString());
+    }
+    if (result->cancelled && run.cancel.empty()) {
+      report_.cancelled = true;
+      return;
     }
     if (study.name == "database")
       if (auto taken = host_.TakeDatabase(host.high_privacy +
@@ -101,7 +104,6 @@ class Selftest {
     done.exit_status = result->exit_status();
     done.actions = std::move(result->actions);
     report_.runs.push_back(std::move(done));
-    return !(result->cancelled && run.cancel.empty());
   }
 
   void Fail(const TestStudy& study, const TestRun& run, const char* what, std::string detail) {
@@ -147,7 +149,7 @@ Result<int> RunStudies(const SelftestOptions& options) {
            SelftestJson(report).dump(2, ' ', true, OrderedJson::error_handler_t::replace).c_str());
   else
     PrintSelftest(report);
-  if (report.ended_s == 0) return 130;
+  if (report.cancelled) return 130;
   return report.Count(Check::Outcome::kFailed) == 0 ? 0 : 1;
 }
 

@@ -55,6 +55,8 @@ struct SelftestReport {
   std::string directory;  ///< its path
   std::string policy_digest;
   int64_t begun_s = 0, ended_s = 0;
+  bool cancelled =
+      false;  ///< by who called it: the study that ran, and those after it, have no checks
   std::vector<Check> checks;
   std::vector<TestRunResult> runs;
 

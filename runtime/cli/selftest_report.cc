@@ -203,6 +203,7 @@ OrderedJson SelftestJson(const SelftestReport& report) {
           {"version", CARREL_VERSION},
           {"begun_s", report.begun_s},
           {"ended_s", report.ended_s},
+          {"cancelled", report.cancelled},
           {"policy_digest", report.policy_digest},
           {"passed", report.Count(Check::Outcome::kPassed)},
           {"failed", report.Count(Check::Outcome::kFailed)},
@@ -264,9 +265,10 @@ void PrintSelftest(const SelftestReport& report) {
       printf("\n%s: %s, %s\n  %s\n", OutcomeName(check.outcome), check.study.c_str(),
              MakeVisible(NameOf(check)).c_str(), MakeVisible(check.detail).c_str());
   const size_t failed = report.Count(Check::Outcome::kFailed);
-  printf("\n%zu checks, %zu failed, %zu skipped, in %s\n", report.checks.size(), failed,
+  printf("\n%zu checks, %zu failed, %zu skipped, in %s%s\n", report.checks.size(), failed,
          report.Count(Check::Outcome::kSkipped),
-         DurationText((report.ended_s - report.begun_s) * 1000).c_str());
+         DurationText((report.ended_s - report.begun_s) * 1000).c_str(),
+         report.cancelled ? ", cancelled: the rest was not run" : "");
   printf("report: %s/report.json\n", report.directory.c_str());
 }
 

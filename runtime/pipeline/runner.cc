@@ -267,6 +267,10 @@ class Runner {
                  results.value("cancelled", false) ? ActionState::kCancelled : ActionState::kFailed,
                  message);
     if (run.result.is_object()) message = run.result.value("error", "");
+    // The definition was carrel's own, and is gone: its path tells nobody anything.
+    const std::string file = "/" + run.name + ".json: ";
+    if (const size_t at = message.find(file); at != std::string::npos && message[0] == '/')
+      message.erase(0, at + file.size());
     if (message.empty()) message = complaint;
     if (message.empty()) message = "carrel run ended with " + std::to_string(*status);
     if (result_.cancelled && *status != 3) return End(run, ActionState::kCancelled, message);

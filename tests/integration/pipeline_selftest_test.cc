@@ -151,6 +151,24 @@ TEST_F(Selftest, AWrongExpectationFailsAndIsCompared) {
                                      HasSubstr("before  3"), HasSubstr("after   4")));
 }
 
+TEST_F(Selftest, AStudyThatOnlyOneReportHasIsOneDifference) {
+  const auto check = [](const char* study, int number) {
+    return Json{{"study", study},
+                {"run", "r"},
+                {"action", "a"},
+                {"what", "check " + std::to_string(number)},
+                {"outcome", "passed"}};
+  };
+  Json checks = Json::array({check("both", 0)});
+  const std::string after = study_.path() + "/after.json", before = study_.path() + "/before.json";
+  WriteFile(after, Json{{"checks", checks}, {"runs", Json::array()}}.dump());
+  for (int i = 0; i < 9; ++i) checks.push_back(check("gone", i));
+  WriteFile(before, Json{{"checks", checks}, {"runs", Json::array()}}.dump());
+  auto compared = study_.Carrel({"selftest", "compare", before, after});
+  EXPECT_EQ(compared.exit_code, 1);
+  EXPECT_EQ(compared.output, "gone: study\n  before  run\n  after   not run\n1 difference\n");
+}
+
 TEST_F(Selftest, ExpectationsThatNobodyChecksAreAnError) {
   const std::string studies = study_.path() + "/studies";
   std::filesystem::create_directories(studies + "/odd");

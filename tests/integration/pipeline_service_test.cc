@@ -143,8 +143,7 @@ TEST_F(Service, MetricsAreThoseOfTheHost) {
 
 TEST_F(Service, TheConfigurationSaysWhereTheStateIs) {
   ASSERT_EQ(study_.Run(study_.Job("echo > output/a.csv")).exit_code, 0);
-  const SubprocessOptions configured = {
-      .environment = {{"CARREL_CONFIG", study_.config_path()}}};
+  const SubprocessOptions configured = {.environment = {{"CARREL_CONFIG", study_.config_path()}}};
   EXPECT_THAT(RunCarrel({"audit", "list"}, configured).output, HasSubstr("job1"));
   EXPECT_THAT(RunCarrel({"image", "list"}, configured).output, HasSubstr("python:v2"));
 }

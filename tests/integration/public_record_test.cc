@@ -216,7 +216,17 @@ TEST(PublicRecord, ProofsHoldAndALogThatIsNotThePublishedOneIsFound) {
   changed[lines.find("succeeded")] = 'S';
   WriteFile(directory + "/log.jsonl", changed);
   EXPECT_EQ(verify({"--public", directory}).exit_code, 1);
+  // Records that no head covers: some were added; the head is gone; there is nothing at all.
+  WriteFile(directory + "/log.jsonl", lines + "{\"job\":\"forged\"}\n");
+  auto added = verify({"--public", directory});
+  EXPECT_EQ(added.exit_code, 5) << added.output;
   WriteFile(directory + "/log.jsonl", lines);
+  const std::string head = *ReadFile(directory + "/tree.json");
+  std::filesystem::remove(directory + "/tree.json");
+  EXPECT_EQ(verify({"--public", directory}).exit_code, 5);
+  WriteFile(directory + "/tree.json", head);
+  EXPECT_EQ(verify({"--public", study.path()}).exit_code, 2);
+  EXPECT_EQ(verify({"--public", directory}).exit_code, 0);
   for (const auto& key : std::filesystem::directory_iterator(study.state() + "/keys"))
     std::filesystem::remove(key.path());
   EXPECT_EQ(verify({"--public", directory}).exit_code, 6);
