@@ -216,8 +216,7 @@ Result<void> BpfSource::CheckLoss() {
   if (counts_.lost != 0)
     return Fault("audit", std::to_string(counts_.lost) + " events were lost",
                  "The action was killed: its log would not have been complete");
-  if (std::atomic_ref<__u32>(slot_->killed).load() != 0)
-    return RunawayFault();
+  if (std::atomic_ref<__u32>(slot_->killed).load() != 0) return RunawayFault();
   return {};
 }
 

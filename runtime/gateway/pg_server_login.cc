@@ -41,8 +41,15 @@ void Session::SendStartup() {
   };
   add("user", shared_.upstream.user);
   add("database", shared_.upstream.database);
-  for (const auto& [name, value] : parameters_)
-    if (name != "user" && name != "database" && name != "replication") add(name, value);
+  // They set what a statement could: a role, a search path.
+  std::string settings;
+  for (const auto& [name, value] : parameters_) {
+    if (name == "user" || name == "database" || name == "replication") continue;
+    add(name, value);
+    settings += (settings.empty() ? "" : ", ") + name + "=" + value;
+  }
+  if (!settings.empty())
+    link_.Log(Event{"gateway-settings", link_.id(), {{"text", std::move(settings)}}});
   body += '\0';
   ToServer(U32(static_cast<uint32_t>(body.size() + 4)) + body);
 }

@@ -44,6 +44,7 @@ class Statements {
   // A server keeps 8 KiB of answers, of 5 bytes or more, before it sends them: with fewer requests
   // than that a client's pipeline could stand still for ever.
   static constexpr size_t kMaxPending = 4096;
+  static constexpr size_t kMaxMissed = 64;  ///< requests without an answer before one that has
   static constexpr size_t kMaxPendingText = 1u << 20;
   static constexpr size_t kMaxNames = 10'000;    ///< prepared statements, portals
   static constexpr size_t kMaxHead = 4096;       ///< of a body of which the start is of interest

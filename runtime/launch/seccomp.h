@@ -20,7 +20,8 @@ struct SeccompFilter {
 /// document.
 Result<SeccompFilter> CompileSeccomp(const std::vector<std::string>& documents);
 
-/// The JSON documents of a built-in profile ("base", "gateway", "loopback"); kBadInput for another name.
+/// The JSON documents of a built-in profile ("base", "gateway", "loopback"); kBadInput for another
+/// name.
 Result<std::vector<std::string>> BuiltinProfile(const std::string& name);
 
 /// The built-in profile `name`, from the cache under `<state_dir>/seccomp` when it is there. A

@@ -20,12 +20,18 @@ class FakeLink final : public Link {
     if (auto* statement = std::get_if<Statement>(&record))
       statements.push_back(*statement);
     else
-      events.push_back(std::get<Event>(record).kind);
+      Note(std::get<Event>(record));
+  }
+  void Note(const Event& event) {
+    events.push_back(event.kind);
+    for (const auto& [name, value] : event.members)
+      if (auto* text = std::get_if<std::string>(&value)) texts += *text + '\n';
   }
   std::string client, server, closed;
   int connects = 0;
   std::vector<Statement> statements;
   std::vector<std::string> events;
+  std::string texts;  ///< of the events
 };
 
 std::string Zero(std::string text) { return text + '\0'; }
@@ -271,6 +277,17 @@ TEST_F(SessionTest, AServerMustProveItself) {
   session_->FromServer(Message('R', U32(0)));
   EXPECT_THAT(link_.closed, HasSubstr("did not prove"));
 }
+TEST_F(SessionTest, SettingsOfTheLoginAreLogged) {
+  const std::string body = U32(kVersion3) + Zero("user") + Zero("job_1") + Zero("database") +
+                           Zero("records") + Zero("options") + Zero("-c role=owner") +
+                           Zero("role") + Zero("owner") + '\0';
+  session_->FromClient(U32(static_cast<uint32_t>(body.size() + 4)) + body);
+  session_->FromClient(Message('p', Zero("job-password")));
+  session_->Connected();
+  EXPECT_THAT(link_.server, HasSubstr(Zero("role") + Zero("owner")));
+  EXPECT_EQ(link_.texts, "options=-c role=owner, role=owner\n");
+}
+
 TEST_F(SessionTest, ADemandIsMetOnce) {
   for (const std::string& again :
        {Message('R', U32(5) + "salt"), Message('R', U32(11) + "r=x,s=c2FsdA==,i=4096")}) {
