@@ -100,7 +100,7 @@ void AddOwn(CLI::App* sub, const Verb& verb, AuditOptions& options) {
   if (verb.run == &AuditProve)
     sub->add_option("--consistency", options.consistency,
                     "prove that the log of this size is the beginning of the present one")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   if (verb.run == &AuditShow) sub->add_flag("--events", options.events, "every event");
   if (verb.run == &AuditTail) {
     sub->add_option("-n,--lines", options.lines, "how many events at first (10)");

@@ -59,7 +59,8 @@ int LogsCommand(int argc, char** argv) {
   AddHostOptions(app, config, state);
   app.add_option("job", job, "id of the job, or its definition (a file X.json)")->required();
   app.add_flag("--follow,-f", log.follow, "go on until the action has ended");
-  app.add_option("--tail", log.tail, "only the last N lines")->check(CLI::NonNegativeNumber);
+  app.add_option("--tail", log.tail, "only the last N lines")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   int status = 0;
   const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
   if (!host) return status;

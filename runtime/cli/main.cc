@@ -81,6 +81,16 @@ bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
       return false;
     }
     std::string name = app.get_name();
+    const auto verbs_called = [&](std::string_view named) {
+      return app.get_subcommands([=](CLI::App* verb) { return verb->get_name() == named; });
+    };
+    const bool has_verbs = app.get_require_subcommand_min() > 0;
+    if (has_verbs && argc > 1 && argv[1][0] != '-' && verbs_called(argv[1]).empty()) {
+      *status = PrintError(BadInput("", std::string("there is no subcommand ") + argv[1],
+                                    "`" + name + " --help` lists them"),
+                           name);
+      return false;
+    }
     for (const CLI::App* verb : app.get_subcommands()) name += " " + verb->get_name();
     *status =
         PrintError(BadInput("", error.what(), "`" + name + " --help` lists the options"), name);

@@ -111,7 +111,8 @@ void PipelineProgress::Show(const std::vector<ActionRun>& actions) {
     if (run.state == ActionState::kRunning)
       line += " as job " + run.job_id;
     else if (run.duration_ms > 0)
-      line += ", " + DurationText(run.duration_ms) + ", " + MemoryText(run.memory_bytes);
+      line += ", " + DurationText(run.duration_ms) +
+              (run.memory_bytes > 0 ? ", " + MemoryText(run.memory_bytes) : "");
     if (!run.message.empty() && run.state != ActionState::kSucceeded) line += ": " + Message(run);
     fprintf(stderr, "%s\n", line.c_str());
   }

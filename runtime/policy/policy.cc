@@ -147,12 +147,14 @@ Result<PolicyFiles> ReadPolicyRevision(const std::string& tree, const std::strin
   const size_t colon = tree.find(':');
   const std::string revision = tree.substr(0, colon);
   std::string path = colon == std::string::npos ? "policies" : tree.substr(colon + 1);
-  if (revision.empty() || revision[0] == '-' || !IsNormalRelativePath(path))
+  if (path == ".") path.clear();  // the top
+  if (revision.empty() || revision[0] == '-' || (!path.empty() && !IsNormalRelativePath(path)))
     return BadInput(tree, "neither a policy directory nor a git revision (REV or REV:DIR)");
   auto root = Git(directory, {"rev-parse", "--verify", "--end-of-options", revision + ":" + path});
   if (!root)
     return BadInput(tree, "neither a policy directory nor a revision of the repository here",
-                    "Give two directories, or REV or REV:DIR inside a git checkout");
+                    "Give two directories or, inside a git checkout, REV:DIR (REV is REV:policies, "
+                    "REV: is its top)");
   root->pop_back();
   CARREL_ASSIGN(std::string listing, Git(directory, {"ls-tree", "-r", "-z", "--name-only", *root}));
   PolicyFiles files;

@@ -148,8 +148,8 @@ using PolicyFiles = std::map<std::string, std::string>;
 /// Reads all regular files beneath `dir`, each once. A link, or more than 16 MiB, is an error.
 Result<PolicyFiles> ReadPolicyFiles(const std::string& dir);
 
-/// Reads the files of `tree` ("REV" or "REV:DIR", DIR "policies" when not said) from the git
-/// repository around `directory`.
+/// Reads the files of `tree` from the git repository around `directory`: "REV:DIR", "REV" (its
+/// directory policies), or "REV:" (its top).
 Result<PolicyFiles> ReadPolicyRevision(const std::string& tree, const std::string& directory);
 
 /// All problems at once, each with file and pointer (kBadInput). Cross references are checked.

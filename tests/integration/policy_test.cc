@@ -121,6 +121,13 @@ TEST_F(PolicyCommandTest, DiffOfDirectoriesAndRevisions) {
   EXPECT_EQ(narrowed.output, "loses: no longer: internal is listed for sql-runner\n");
   EXPECT_EQ(RunCarrel({"policy", "diff", "nothing", "policies"}, here).exit_code, 2);
   EXPECT_EQ(RunCarrel({"policy", "diff", "--output=x", "policies"}, here).exit_code, 2);
+  // A repository that holds nothing else.
+  Git({"-C", "policies", "init", "--quiet", "--initial-branch=main", "."});
+  Git({"-C", "policies", "add", "."});
+  Git({"-C", "policies", "commit", "--quiet", "-m", "all"});
+  here.directory = dir_ / "policies";
+  auto top = RunCarrel({"policy", "diff", "HEAD:", "main:."}, here);
+  EXPECT_EQ(top.exit_code, 0) << top.errors;
 }
 
 TEST_F(PolicyCommandTest, TheCommitIsRecordedAndWhetherTheDirectoryDiffers) {

@@ -96,12 +96,14 @@ function permissions() {
   const run = record('exec');
   const columns = element('div', { className: 'columns' });
   place.append(columns);
-  facts(columns, 'What ran', [
+  // Of a refused job there is no more than what was asked for.
+  facts(columns, decision.allowed === false ? 'What was asked for' : 'What ran', [
     ['Job', report.job], ['Project', decision.project], ['Workspace', job.workspace],
     ['Action', job.action], ['User', job.user], ['Role', decision.role],
     ['Command', job.args ? job.args.join(' ') : run.argv && run.argv.join(' ')],
-    ['Repository', code.repo_url], ['Commit', code.commit], ['Tree', code.tree],
-    ['Image', image.name || run.image], ['Image digest', image.digest], ['Exit status', end.exit_code],
+    ['Repository', code.repo_url || job.repo_url], ['Commit', code.commit || job.commit],
+    ['Tree', code.tree], ['Image', image.name || job.image || run.image],
+    ['Image digest', image.digest], ['Exit status', end.exit_code],
   ]);
   facts(columns, 'Permissions', [
     ['Allowed', decision.allowed], ['Tool', decision.tool],
