@@ -326,14 +326,17 @@ Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>
         {.status = "running", .started_ns = started_ns, .counters = cgroup.counters()});
     started();
   });
-  const ContainerState state = EndState(prepared, result, started_ns);
+  ContainerState state = EndState(prepared, result, started_ns);
   CARREL_TRY(audit->Append(
       "end",
       {{"error", state.error}, {"exit_code", state.exit_code}, {"oom_killed", state.oom_killed}}));
   CARREL_ASSIGN(const AuditSeal seal, audit->Finish(result ? result->counts : EventCounts{}));
-  CARREL_TRY(AppendPublicRecord(
-      prepared.host.state, PublicJobOf(prepared.container, prepared.decision, prepared.image.digest,
-                                       result, state, seal)));
+  const PublicJob record =
+      PublicJobOf(container, prepared.decision, prepared.image.digest, result, state, seal);
+  if (auto published = AppendPublicRecord(prepared.host.state, record); !published) {
+    state.error = "the public record: " + published.error().ToString();
+    if (state.exit_code == 0) state.exit_code = 70;
+  }
   CARREL_TRY(container.WriteState(state));
   if (!result) return result.error();
   return state;

@@ -120,6 +120,14 @@ void DockerDatabase::AKilledContainersStatementIsCancelled() {
   EXPECT_EQ(record.value("outcome", ""), "failed");
   EXPECT_FALSE(record.contains("database"));
   EXPECT_EQ(record.value("policy", "").size(), 64u);
+  // One that cannot be published has not succeeded, and is not left "running".
+  const std::string log = study_.state() + "/public/log.jsonl";
+  std::filesystem::rename(log, log + ".away");
+  ASSERT_EQ(RunJob("os-job-d4", "true").exit_code, 0);
+  ASSERT_TRUE(Ended("os-job-d4"));
+  EXPECT_EQ(Inspect("os-job-d4", "State.ExitCode"), 70);
+  EXPECT_THAT(Inspect("os-job-d4", "State.Error").dump(), HasSubstr("the public record"));
+  std::filesystem::rename(log + ".away", log);
 }
 
 void DockerDatabase::ThePolicyDecides() {
