@@ -66,17 +66,18 @@ SECRETS = {
     "EMIS_ORGANISATION_HASH",
 }
 WAITING = {ExecutorState.PREPARING, ExecutorState.FINALIZING}
-# What the agent and its controller read of a finished job's results.
+# What the agent and its controller read of a finished job's results, and what the agent says where
+# there is nothing to say.
 RESULTS = {
     "exit_code": "",
     "docker_image_id": "",
     "status_message": "",
     "hint": "",
-    "action_version": "",
-    "action_revision": "",
-    "action_created": "",
-    "base_revision": "",
-    "base_created": "",
+    "action_version": "unknown",
+    "action_revision": "unknown",
+    "action_created": "unknown",
+    "base_revision": "unknown",
+    "base_created": "unknown",
     "cancelled": False,
 }
 WITHHELD = "[withheld]"
@@ -99,12 +100,22 @@ def definition_of(job):
     return given
 
 
-def results_for_agent(state, results):
+def state_for_agent(answer):
+    """The agent calls a job that ended with an error of its own or of carrel an error, also when it
+    has been finalized; one that was cancelled is finalized."""
+    results = answer["results"]
+    if answer["state"] == "finalized" and results.get("error") and not results.get("cancelled"):
+        return ExecutorState.ERROR
+    return ExecutorState(answer["state"])
+
+
+def results_for_agent(state, timestamp_ns, results):
     """carrel's results under the names that the agent reads. No output is named: where the agent
     asks whether a list is empty, the list holds one word that says nothing."""
     if not results:
         return {}
-    known = {**RESULTS, **{k: v for k, v in results.items() if v is not None}}
+    known = {**RESULTS, "timestamp_ns": timestamp_ns}
+    known.update({name: value for name, value in results.items() if value is not None})
     known["exit_code"] = str(known["exit_code"])
     known["docker_image_id"] = known.pop("image_id", known["docker_image_id"])
     known["unmatched_patterns"] = [WITHHELD] if results.get("has_unmatched_patterns") else []
@@ -133,6 +144,7 @@ class CarrelExecutor:
     def finalize(self, job, cancelled=False, error=None):
         options = ["--cancelled"] if cancelled else []
         if error:
+            self._end(job)
             options += ["--error", str(error.get("message", error) if isinstance(error, dict) else error)]
         return self._change("finalize", job, options)
 
@@ -163,6 +175,14 @@ class CarrelExecutor:
         return [name for name in files if not remove_beneath(root, [workspace, *name.split("/")])]
 
     # Calls.
+
+    def _end(self, job, timeout=15):
+        """Ends what runs: nobody would watch over the action of a job that is called an error."""
+        until = time.monotonic() + timeout
+        while self._status(self._call("terminate", job)[0]).state == ExecutorState.EXECUTING:
+            if time.monotonic() >= until:
+                raise ExecutorRetry(f"job {job.id} has not ended within {timeout}s")
+            time.sleep(0.1)
 
     def _change(self, verb, job, options=()):
         answer, errors = self._call(verb, job, options)
@@ -196,12 +216,10 @@ class CarrelExecutor:
             ) from error
 
     def _status(self, answer):
-        state = ExecutorState(answer["state"])
-        return JobStatus(
-            state,
-            timestamp_ns=answer["timestamp_ns"] or time.time_ns(),
-            results=results_for_agent(state, answer["results"]),
-        )
+        state = state_for_agent(answer)
+        timestamp_ns = answer["timestamp_ns"] or time.time_ns()
+        results = results_for_agent(state, timestamp_ns, answer["results"])
+        return JobStatus(state, timestamp_ns=timestamp_ns, results=results)
 
     def _base(self, level):
         try:

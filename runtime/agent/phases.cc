@@ -118,7 +118,11 @@ void StandInForRun(JobContext& context, const JobStep& before, const FinalizeOpt
     records.run.end.cancelled = options.cancelled;
     records.run.counts = counts;
   }
-  if (!options.error.empty()) records.error = options.error;
+  if (!options.error.empty()) {
+    records.error = options.error;
+    // It may have been ended because of the error; that is what is told.
+    records.run.end.cancelled = options.cancelled;
+  }
   if (records.error.empty()) records.error = LostReason(before);
   if (records.error.empty() && before.state == JobState::kError)
     records.error = before.results.value("error", "carrel could not do the job");

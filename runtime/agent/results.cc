@@ -38,7 +38,7 @@ OrderedJson FinalizedResults(const JobRecords& records) {
   results["action_revision"] = LabelOrNull(records.image, "org.opencontainers.image.revision");
   results["action_created"] = TextOrNull(records.image.config.created);
   results["base_revision"] = LabelOrNull(records.image, "org.opensafely.base.vcs-ref");
-  results["base_created"] = LabelOrNull(records.image, "org.opensafely.base.build-date");
+  results["base_created"] = LabelOrNull(records.image, "org.opencontainers.base.build-date");
   results["timestamp_ns"] = records.run.ended_ns;
   results["audit"] = {{"id", records.audit_id}, {"seal", TextOrNull(records.seal.head)}};
   return results;

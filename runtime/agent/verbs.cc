@@ -106,10 +106,25 @@ Result<JobDir> MakeLocked(const HostConfig& host, const std::string& id) {
   }
 }
 
-// But for the environment: the agent adds the database's variables when it executes.
+// But for the environment: the agent adds the database's variables when it executes. And but for
+// the task: it cancels a job, or runs it again, as another one.
 std::string Fingerprint(Json definition) {
   definition.erase("env");
+  definition.erase("task_id");
   return definition.dump();
+}
+
+// What the job came to is another task's: its own agent has read it, or never will.
+bool IsOverForAnotherTask(const JobDir& dir, JobState state, const std::string& task) {
+  if (task.empty() || (state != JobState::kError && state != JobState::kFinalized)) return false;
+  const auto definition = ReadJsonFile(dir.path() + "/definition.json", 4u << 20);
+  const std::string known = definition ? definition->value("task_id", "") : "";
+  return !known.empty() && known != task;
+}
+
+// The job's present task is this one.
+Result<void> WriteDefinition(const JobDir& dir, const VerbJob& job) {
+  return WriteFileAtomic(dir.fd(), "definition.json", job.definition.dump(), 0600);
 }
 
 Result<void> RequireSameDefinition(const JobDir& dir, const VerbJob& job) {
@@ -203,7 +218,8 @@ Result<VerbAnswer> PrepareVerb(const VerbJob& job) {
   CARREL_ASSIGN(JobDir dir, MakeLocked(job.host, job.job.id));
   CARREL_ASSIGN(const JobStep step, dir.State());
   const Present present = Look(step);
-  if (present.state != JobState::kUnknown) {
+  if (present.state != JobState::kUnknown &&
+      !IsOverForAnotherTask(dir, present.state, job.job.task_id)) {
     CARREL_TRY(RequireSameDefinition(dir, job));
     return AnswerFrom(present);
   }
@@ -211,7 +227,7 @@ Result<VerbAnswer> PrepareVerb(const VerbJob& job) {
   // What an earlier preparation has left, and its log, come to an end first.
   CARREL_TRY(CloseLog(job.host, present.step, "its preparation was lost: it is prepared again"));
   CARREL_TRY(dir.Empty());
-  CARREL_TRY(WriteFileAtomic(dir.fd(), "definition.json", job.definition.dump(), 0600));
+  CARREL_TRY(WriteDefinition(dir, job));
   CARREL_TRY(dir.WriteStep(JobState::kPreparing, OrderedJson::object(), nullptr));
   CARREL_TRY(StartSupervisor(dir, std::move(lock), kPatienceMs,
                              [&](const Ready& ready) { return PreparePhase(job, dir, ready); }));
@@ -246,7 +262,9 @@ Result<VerbAnswer> StatusVerb(const HostConfig& host, const std::string& id,
   CARREL_ASSIGN(const auto dir, JobDir::Find(host.state, id));
   if (dir) {
     CARREL_ASSIGN(const JobStep step, dir->State());
-    if (step.state != JobState::kUnknown) return AnswerFrom(Look(step));
+    const Present present = Look(step);
+    if (step.state != JobState::kUnknown && !IsOverForAnotherTask(*dir, present.state, task))
+      return AnswerFrom(present);
   }
   CARREL_ASSIGN(const auto finalized, FindFinalized(host, id, task));
   if (finalized) return *finalized;
@@ -269,7 +287,9 @@ Result<VerbAnswer> FinalizeVerb(const VerbJob& job, const FinalizeOptions& optio
   const Present present = Look(step);
   switch (present.state) {
     case JobState::kFinalizing:
+      return AnswerFrom(present);
     case JobState::kFinalized:
+      CARREL_TRY(WriteDefinition(dir, job));
       return AnswerFrom(present);
     case JobState::kPreparing:
     case JobState::kExecuting:
@@ -287,6 +307,7 @@ Result<VerbAnswer> FinalizeVerb(const VerbJob& job, const FinalizeOptions& optio
       break;
   }
   CARREL_ASSIGN(UniqueFd lock, Supervision(dir));
+  CARREL_TRY(WriteDefinition(dir, job));
   CARREL_TRY(StartSupervisor(dir, std::move(lock), kPatienceMs, [&](const Ready&) {
     return FinalizePhase(job, dir, present.step, options);
   }));

@@ -68,11 +68,13 @@ Result<std::vector<OrderedJson>> ListRows(const HostConfig& host,
   std::vector<OrderedJson> rows;
   const int64_t now = NowNs();
   for (const Container& container : containers) {
-    CARREL_ASSIGN(const ContainerState state, container.State());
-    bool wanted = all || state.running();
+    const auto state = container.State();
+    if (!state && state.error().code == ENOENT) continue;  // another command removes it just now
+    if (!state) return state.error();
+    bool wanted = all || state->running();
     for (const ListFilter& filter : filters)
-      wanted = wanted && filter.Matches(container.config(), state);
-    if (wanted) rows.push_back(ListRow(container.config(), state, now, truncate));
+      wanted = wanted && filter.Matches(container.config(), *state);
+    if (wanted) rows.push_back(ListRow(container.config(), *state, now, truncate));
   }
   return rows;
 }

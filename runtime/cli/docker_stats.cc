@@ -47,10 +47,12 @@ Result<std::vector<Sample>> TakeSamples(const HostConfig& host, const DockerArgu
   }
   std::vector<Sample> samples;
   for (const Container& container : containers) {
-    CARREL_ASSIGN(const ContainerState state, container.State());
-    if (state.running())
+    const auto state = container.State();
+    if (!state && state.error().code == ENOENT && names.empty()) continue;  // removed just now
+    if (!state) return state.error();
+    if (state->running())
       samples.push_back(
-          {container.config(), state.counters, ReadCgroupUsage(state.counters), MonotonicNs()});
+          {container.config(), state->counters, ReadCgroupUsage(state->counters), MonotonicNs()});
   }
   return samples;
 }

@@ -52,7 +52,7 @@ JobMetadata MakeMetadata(const JobRecords& records) {
   metadata.action_revision = Label(image, "org.opencontainers.image.revision");
   metadata.action_created = image.config.created;
   metadata.base_revision = Label(image, "org.opensafely.base.vcs-ref");
-  metadata.base_created = Label(image, "org.opensafely.base.build-date");
+  metadata.base_created = Label(image, "org.opencontainers.base.build-date");
   metadata.carrel = {{"decision", records.decision_json},
                      {"tree", records.tree_id},
                      {"image_digest", image.digest},

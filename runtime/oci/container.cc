@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* kNames = "names";
 constexpr int64_t kKillWaitNs = 10'000'000'000;
+constexpr int kNeverRan = 128;
 
 std::string NewId() {
   unsigned char bytes[32] = {};
@@ -69,7 +70,8 @@ Result<Container> ContainerStore::Create(ContainerConfig config) const {
   Container container;
   CARREL_ASSIGN(container.directory_, MakeDirsBeneath(directory_.get(), config.id, 0700));
   CARREL_TRY(WriteFileAtomic(container.directory(), "config.json", ToJson(config).dump(), 0600));
-  CARREL_TRY(container.WriteState({}));
+  // Should carrel be killed before the action runs, the agent must not read of a success.
+  CARREL_TRY(container.WriteState({.exit_code = kNeverRan}));
   // The link is the reservation: of two that ask for one name, one gets it.
   if (::symlinkat(config.id.c_str(), names_.get(), config.name.c_str()) != 0) {
     const int code = errno;
@@ -148,11 +150,19 @@ Result<void> Container::WriteState(const ContainerState& state) const {
   return WriteFileAtomic(directory(), "state.json", ToJson(state).dump(), 0600);
 }
 
+Result<ContainerState> Container::ReadState() const {
+  auto json = ReadJsonAt(directory(), "state.json");
+  if (json) return DecodeContainerState(*json);
+  if (json.error().code != ENOENT) return std::move(json).error();
+  Error missing = BadInput("", "No such container: " + config_.name);
+  missing.code = ENOENT;
+  return missing;
+}
+
 Result<ContainerState> Container::State() const {
   for (;;) {
     CARREL_ASSIGN(const pid_t holder, Holder());
-    CARREL_ASSIGN(const Json json, ReadJsonAt(directory(), "state.json"));
-    CARREL_ASSIGN(ContainerState state, DecodeContainerState(json));
+    CARREL_ASSIGN(ContainerState state, ReadState());
     if (!state.running() || holder != 0) return state;
     // Between the two readings it may have ended by itself: what counts is read with the lock.
     auto lock = Lock();
@@ -160,8 +170,7 @@ Result<ContainerState> Container::State() const {
       ::usleep(1000);
       continue;
     }
-    CARREL_ASSIGN(const Json last, ReadJsonAt(directory(), "state.json"));
-    CARREL_ASSIGN(state, DecodeContainerState(last));
+    CARREL_ASSIGN(state, ReadState());
     if (!state.running()) return state;
     state.status = "exited";
     state.exit_code = 128 + SIGKILL;

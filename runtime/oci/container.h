@@ -78,6 +78,8 @@ class Container {
 
  private:
   friend class ContainerStore;
+  /// kBadInput "No such container: X", with ENOENT, where another command has removed it.
+  Result<ContainerState> ReadState() const;
   ContainerConfig config_;
   UniqueFd directory_;
 };

@@ -123,7 +123,44 @@ DockerFlag ParsedFlag(std::optional<T>& target,
           }};
 }
 
-DockerFlags RunFlags(DockerRunOptions& options,
+// Docker keeps `files` files of `bytes` each; here it is one file, as large as all of them.
+struct LogOptions {
+  std::string driver = "json-file";
+  std::optional<uint64_t> bytes, files;
+};
+
+std::optional<uint64_t> LogBytes(const LogOptions& log) {
+  const bool local = log.driver == "local";
+  if (!log.bytes && !local) return std::nullopt;
+  return log.bytes.value_or(20'000'000) * log.files.value_or(local ? 5 : 1);
+}
+
+void AddLogFlags(LogOptions& log, DockerFlags& flags) {
+  flags["log-driver"] = {true, [&log](const std::string& text) -> Result<void> {
+                           log.driver = text;
+                           if (text == "local" || text == "json-file" || text == "journald")
+                             return {};
+                           return BadInput("--log-driver", "carrel does not do this: " + text,
+                                           kLoud);
+                         }};
+  flags["log-opt"] = {
+      true, [&log](const std::string& text) -> Result<void> {
+        const auto [name, value] = SplitPair(text);
+        if (name == "max-size") {
+          CARREL_ASSIGN(log.bytes, ParseDockerSize("--log-opt", value));
+          if (*log.bytes > 1ull << 40)
+            return BadInput("--log-opt", "invalid size: '" + value + "'");
+        } else if (name == "max-file") {
+          char* end = nullptr;
+          log.files = strtoull(value.c_str(), &end, 10);
+          if (value.empty() || *end != '\0' || *log.files < 1 || *log.files > 10'000)
+            return BadInput("--log-opt", "invalid max-file: '" + value + "'");
+        }
+        return {};  // the others say how docker keeps its files
+      }};
+}
+
+DockerFlags RunFlags(DockerRunOptions& options, LogOptions& log,
                      const std::function<const char*(const char*)>& lookup) {
   static bool ignored = false;  // --init: there is one always
   DockerFlags flags;
@@ -163,13 +200,7 @@ DockerFlags RunFlags(DockerRunOptions& options,
                              return {};
                            }};
   flags["pull"] = Always("--pull", {"never"});
-  flags["log-driver"] = Always("--log-driver", {"local", "json-file", "journald"});
-  flags["log-opt"] = {true, [&](const std::string& text) -> Result<void> {
-                        const auto [name, value] = SplitPair(text);
-                        if (name != "max-size") return {};  // how docker keeps its files
-                        CARREL_ASSIGN(options.log_bytes, ParseDockerSize("--log-opt", value));
-                        return {};
-                      }};
+  AddLogFlags(log, flags);
   // There is no resolver inside, and the one address that can be reached is the gateway's.
   flags["dns"] = flags["add-host"] = {true, [](const std::string&) { return Result<void>(); }};
   return flags;
@@ -215,8 +246,10 @@ Result<DockerRunOptions> ParseDockerRun(
     const std::vector<std::string>& arguments,
     const std::function<const char*(const char*)>& environment) {
   DockerRunOptions options;
+  LogOptions log;
   CARREL_ASSIGN(std::vector<std::string> rest,
-                ParseDockerFlags(arguments, RunFlags(options, environment), true));
+                ParseDockerFlags(arguments, RunFlags(options, log, environment), true));
+  options.log_bytes = LogBytes(log);
   if (rest.empty()) return BadInput("", "\"docker run\" requires at least 1 argument.");
   options.image = rest[0];
   options.arguments.assign(rest.begin() + 1, rest.end());

@@ -133,7 +133,8 @@ Result<ContainerConfig> MakeConfig(const HostConfig& host, const DockerRunOption
   config.arguments = options.arguments;
   if (config.arguments.empty() && !options.entrypoint) config.arguments = prepared.image.config.cmd;
   config.environment = RedactedEnvironment(prepared.request);
-  config.labels = options.labels;
+  config.labels = prepared.image.config.labels;  // the agent reads an action's version off them
+  for (const auto& [name, value] : options.labels) config.labels[name] = value;
   config.user = options.user;
   config.working_directory = prepared.request.working_directory;
   config.memory_bytes = prepared.request.limits.memory_bytes;

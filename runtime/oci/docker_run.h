@@ -25,7 +25,7 @@ struct DockerRunOptions {
   std::string working_directory;
   std::optional<uint64_t> memory_bytes;
   std::optional<uint64_t> cpu_milli;
-  std::optional<uint64_t> log_bytes;
+  std::optional<uint64_t> log_bytes;  ///< the host's maximum holds, silently
   std::vector<std::string> cap_drop, security_options;
   bool detach = false;
   bool interactive = false;

@@ -18,6 +18,9 @@ constexpr uint64_t kReadOnly = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATT
 constexpr uint64_t kData = kReadOnly | MOUNT_ATTR_NOEXEC;
 constexpr uint64_t kWritable = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
+// As docker has it, also where the action's memory is less: its limit is met first, and said.
+constexpr uint64_t kLeastSharedMemory = 64ull << 20;
+
 // What stays readable in /proc besides the processes. Everything else that this kernel shows is
 // covered: a new kernel's new file is covered until somebody decides here that it is needed.
 const std::set<std::string> kProcShown = {
@@ -134,7 +137,8 @@ void PlanMounts(const LaunchRequest& request, const HostFacts& facts,
                  .mount_flags = kWritable});
   out.push_back({.kind = Kind::kTmpfs,
                  .target = "/dev/shm",
-                 .options = TmpfsOptions(limits.memory_bytes / 2, 65536, "1777"),
+                 .options = TmpfsOptions(std::max(limits.memory_bytes / 2, kLeastSharedMemory),
+                                         65536, "1777"),
                  .mount_flags = kWritable | MOUNT_ATTR_NOEXEC});
   for (const BindSpec& bind : request.binds)
     out.push_back({.kind = Kind::kBind,

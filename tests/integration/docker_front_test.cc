@@ -158,6 +158,67 @@ TEST_F(DockerFrontTest, ImagesByEveryName) {
   EXPECT_EQ(Docker({"volume", "ls", "--quiet"}).output, "");
 }
 
+// The agent reads an action's version and its base off the container, and files them.
+TEST_F(DockerFrontTest, AContainerHasItsImagesLabels) {
+  const std::string name = "labelled:v1";
+  std::filesystem::create_directories(study_.path() + "/empty");
+  WriteOciLayout(study_.path() + "/labelled", study_.path() + "/empty",
+                 {{"Labels", {{"org.opencontainers.image.version", "v7"}, {"action", "none"}}}});
+  const auto imported =
+      study_.Carrel({"image", "import", study_.path() + "/labelled", "--name", name});
+  ASSERT_EQ(imported.exit_code, 0) << imported.errors;
+  // There is nothing to run in it: the container is there all the same.
+  names_.emplace_back("os-job-n");
+  Docker(
+      {"run", "--name", "os-job-n", "--label", "action=act", "--label", "job-runner", name, "/x"});
+  const Json labels = Inspect("os-job-n", "Config.Labels");
+  EXPECT_EQ(
+      labels,
+      Json({{"org.opencontainers.image.version", "v7"}, {"action", "act"}, {"job-runner", ""}}));
+}
+
+// The agent's metrics ask while its loop removes: an error would end them.
+TEST_F(DockerFrontTest, ListingIsNoErrorWhileContainersComeAndGo) {
+  std::atomic<bool> done = false;
+  std::vector<std::string> errors;
+  std::thread asking([&] {
+    while (!done)
+      for (const auto& arguments : std::vector<std::vector<std::string>>{
+               {"stats", "--no-stream", "--no-trunc", "--format", "{{json .}}"},
+               {"container", "ls", "--all", "--quiet"}})
+        if (const auto answer = Docker(arguments); answer.exit_code != 0)
+          errors.push_back(answer.errors);
+  });
+  // What a removal has come to when it is seen half done.
+  const std::string half = study_.state() + "/containers/" + std::string(64, 'a');
+  ASSERT_EQ(RunJob("os-job-h", "true").exit_code, 0);
+  std::filesystem::copy(
+      study_.state() + "/containers/" + Inspect("os-job-h", "ID").get<std::string>(), half);
+  std::filesystem::remove(half + "/state.json");
+  for (int i = 0; i < 3; ++i) {
+    names_.clear();
+    EXPECT_EQ(RunJob("os-job-g", "true").exit_code, 0);
+    EXPECT_EQ(Docker({"container", "rm", "--force", "os-job-g"}).exit_code, 0);
+  }
+  names_.emplace_back("os-job-h");
+  EXPECT_EQ(Docker({"container", "ls", "--all", "--format", "{{.Names}}"}).output, "os-job-h\n");
+  const auto gone = Docker({"container", "inspect", std::string(64, 'a')});
+  EXPECT_EQ(gone.exit_code, 1);
+  EXPECT_THAT(gone.errors, HasSubstr("No such container"));
+  done = true;
+  asking.join();
+  EXPECT_THAT(errors, ::testing::IsEmpty());
+}
+
+// Docker's /dev/shm is of 64 MiB: with less memory the limit is what is met, and said.
+TEST_F(DockerFrontTest, SharedMemoryEndsAtTheMemoryLimit) {
+  names_.emplace_back("os-job-d");
+  const auto run = Docker({"run", "--name", "os-job-d", "--memory", "16M", "python:v2", "sh", "-c",
+                           "exec head -c 60000000 /dev/zero > /dev/shm/x"});
+  EXPECT_EQ(run.exit_code, 137) << run.errors;
+  EXPECT_EQ(Inspect("os-job-d", "State.OOMKilled"), true);
+}
+
 // A forged summary marker and terminal commands, as they reach the agent's own log.
 TEST_F(DockerFrontTest, LogLinesAreSafe) {
   ASSERT_EQ(

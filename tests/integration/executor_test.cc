@@ -103,6 +103,56 @@ TEST_F(ExecutorTest, AnotherTaskOfAFinishedJobIsNew) {
   EXPECT_EQ(again["results"].value("exit_code", ""), "0") << again;
 }
 
+// The agent's own order: what runs is cancelled by another task, the first is forgotten.
+TEST_F(ExecutorTest, AnotherTaskCancelsWhatRuns) {
+  Json job = AgentJob("sleep 60");
+  job["task_id"] = "run";
+  EXPECT_EQ(Loop(job, {"--stop-when", "executing"})["states"].back(), "executing");
+  job["task_id"] = "cancel";
+  const Json cancelled = Loop(job, {"--cancel-when", "executing"});
+  EXPECT_EQ(cancelled["states"], Json({"executing", "finalized"})) << cancelled;
+  EXPECT_EQ(cancelled["results"].value("cancelled", false), true);
+  // It stays so for that task, whatever the agent forgets; for the next one the job is new.
+  EXPECT_EQ(Loop(job)["states"], Json({"finalized", "finalized"}));
+  job["task_id"] = "again";
+  EXPECT_EQ(Loop(job, {"--stop-when", "unknown"})["states"].back(), "unknown");
+}
+
+TEST_F(ExecutorTest, AJobThatWasCancelledBeforeItBeganCanBegin) {
+  Json job = AgentJob("mkdir -p output; echo a > output/x.csv");
+  job["task_id"] = "cancel";
+  EXPECT_EQ(Loop(job, {"--cancel-when", "unknown"})["states"].back(), "finalized");
+  job["task_id"] = "run";
+  const Json done = Loop(job);
+  EXPECT_EQ(done["results"].value("exit_code", ""), "0") << done;
+}
+
+// The agent's word for a failure of its own: the job is an error, and nothing of it runs on.
+TEST_F(ExecutorTest, AnErrorOfTheAgentEndsTheJob) {
+  const Json job = AgentJob("sleep 60");
+  const Json done = Loop(job, {"--error-when", "executing"});
+  EXPECT_EQ(done["states"].back(), "error") << done;
+  EXPECT_EQ(done["results"].value("status_message", ""), "the agent failed");
+  EXPECT_TRUE(done["results"].contains("timestamp_ns"));
+  EXPECT_EQ(Loop(job)["states"].back(), "error");
+}
+
+// An error is the task's: the agent never cleans up after one, and gives the job as another.
+TEST_F(ExecutorTest, AnotherTaskOfAJobThatWasRefusedIsNew) {
+  Json job = AgentJob("mkdir -p output; echo a > output/x.csv");
+  job["task_id"] = "refused";
+  job["user"] = "collaborator-of-nobody";
+  const Json refused = Loop(job);
+  EXPECT_EQ(refused["states"].back(), "error") << refused;
+  for (const char* name :
+       {"exit_code", "docker_image_id", "status_message", "hint", "timestamp_ns"})
+    EXPECT_TRUE(refused["results"].contains(name)) << name;
+  EXPECT_EQ(refused["results"].value("base_created", ""), "unknown");
+  job["task_id"] = "permitted";
+  job["user"] = "developer";
+  EXPECT_EQ(Loop(job)["results"].value("exit_code", ""), "0");
+}
+
 TEST_F(ExecutorTest, DeletesFilesOfAWorkspaceAndNothingElse) {
   Loop(AgentJob("mkdir -p output; echo a > output/x.csv"));
   WriteFile(study_.high() + "/keep.txt", "keep");

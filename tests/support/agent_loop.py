@@ -1,6 +1,6 @@
 """Drives CarrelExecutor as the job agent's loop does, restarting the agent before every step.
 
-agent_loop.py DIRECTORY_OF_EXECUTOR JOB.json [--cancel-when STATE]
+agent_loop.py DIRECTORY_OF_EXECUTOR JOB.json [--cancel-when | --error-when | --stop-when STATE]
 Prints {"states": [...], "results": {...}} of the job."""
 
 import json
@@ -24,12 +24,17 @@ def load(path):
     return job
 
 
-def step(job, states, cancel_when):
+def step(job, states, what, when):
     """One turn of the loop; the final status when the job is complete."""
     api = executor.CarrelExecutor()
     status = api.get_status(job)
     states.append(status.state.value)
-    if cancel_when == status.state.value:
+    if what == "--stop-when" and when == status.state.value:
+        return status
+    if what == "--error-when" and when == status.state.value:
+        api.finalize(job, error={"message": "the agent failed"})
+        return executor.CarrelExecutor().get_status(job)
+    if what == "--cancel-when" and when == status.state.value:
         if status.state == State.EXECUTING:
             api.terminate(job)
         api.finalize(job, cancelled=True)
@@ -53,11 +58,11 @@ def step(job, states, cancel_when):
 
 def main():
     job = load(sys.argv[2])
-    cancel_when = sys.argv[4] if len(sys.argv) > 4 else None
+    what, when = sys.argv[3:5] if len(sys.argv) > 4 else (None, None)
     states = []
     for _ in range(600):
         try:
-            final = step(job, states, cancel_when)
+            final = step(job, states, what, when)
         except executor.ExecutorRetry:
             final = None
         if final is not None:

@@ -109,5 +109,26 @@ TEST(DockerFlags, Sizes) {
     EXPECT_FALSE(ParseDockerSize("-m", bad).has_value()) << bad;
 }
 
+// Docker's files of a log, one after the other, are one here.
+TEST(DockerFlags, ALogIsAsLargeAsDockersFiles) {
+  const auto bytes = [](std::vector<std::string> words) {
+    words.insert(words.end(), {"python:v2", "true"});
+    const auto options = Parse(words);
+    EXPECT_TRUE(options.has_value()) << options.error().ToString();
+    return options ? options->log_bytes : std::nullopt;
+  };
+  EXPECT_EQ(bytes({}), std::nullopt);
+  EXPECT_EQ(bytes({"--log-driver", "json-file", "--log-opt", "max-file=3"}), std::nullopt);
+  EXPECT_EQ(bytes({"--log-opt", "max-size=1m"}), 1u << 20);
+  EXPECT_EQ(bytes({"--log-driver", "local"}), 100'000'000u);
+  EXPECT_EQ(
+      bytes({"--log-opt", "max-file=200", "--log-driver", "local", "--log-opt", "compress=true"}),
+      4'000'000'000u);
+  EXPECT_EQ(bytes({"--log-opt", "max-size=10k", "--log-opt", "max-file=4"}), 40u << 10);
+  for (const char* wrong : {"max-file=0", "max-file=", "max-file=x", "max-size=lots"})
+    EXPECT_FALSE(Parse({"--log-opt", wrong, "python:v2"}).has_value()) << wrong;
+  EXPECT_FALSE(Parse({"--log-driver", "syslog", "python:v2"}).has_value());
+}
+
 }  // namespace
 }  // namespace carrel
