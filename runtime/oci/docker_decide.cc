@@ -1,13 +1,10 @@
 #include "oci/docker_decide.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 
 #include "audit/audit_log.h"
 #include "audit/public_log.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "job/job_records.h"
 #include "oci/container_log.h"
 #include "oci/docker_image.h"
@@ -92,10 +89,7 @@ Result<void> KeepRefused(const HostConfig& host, const DockerRunOptions& options
   config.network = options.network;
   CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
   CARREL_ASSIGN(const Container container, store.Create(std::move(config)));
-  CARREL_ASSIGN(UniqueFd file, OpenBeneath(container.directory(), "log.jsonl",
-                                           O_WRONLY | O_CREAT | O_APPEND, 0600));
-  ContainerLog log(std::move(file), 1u << 20);
-  CARREL_TRY(log.Write(STDERR_FILENO, "carrel did not run this: " + error.ToString() + "\n"));
+  CARREL_TRY(SayInContainerLog(container.directory(), "this did not run: " + error.ToString()));
   const int64_t now = NowNs();
   return container.WriteState({.status = "exited",
                                .started_ns = now,

@@ -335,6 +335,8 @@ Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>
   CARREL_TRY(AppendPublicRecord(
       prepared.host.state, PublicJobOf(prepared.container, prepared.decision, prepared.image.digest,
                                        result, state, seal)));
+  // The log is what a researcher sees of it.
+  if (!state.error.empty()) CARREL_TRY(SayInContainerLog(container.directory(), state.error));
   CARREL_TRY(container.WriteState(state));
   if (!result) return result.error();
   return state;
