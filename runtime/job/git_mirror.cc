@@ -139,6 +139,12 @@ Error GitMirror::FetchError(Error error) const {
     error.hint = "`git fsck` in the repository shows it; mend or delete the branch";
     return error;
   }
+  // Nothing is known of the repository, only that its host did not answer: the agent asks again.
+  for (const char* sign :
+       {"Could not resolve host", "Failed to connect", "Connection refused", "Connection timed out",
+        "Connection reset", "Operation timed out", "GnuTLS recv error", "SSL_read", "early EOF",
+        "returned error: 502", "returned error: 503", "returned error: 504"})
+    if (error.what.find(sign) != std::string::npos && !IsLocal(repository_)) error.code = EAGAIN;
   error.what = "the repository cannot be fetched: " + error.what;
   error.hint = "Check that it exists and that this host can reach it";
   return error;

@@ -18,7 +18,6 @@ namespace {
 
 constexpr const char* kNames = "names";
 constexpr int64_t kKillWaitNs = 10'000'000'000;
-constexpr int kNeverRan = 128;
 
 std::string NewId() {
   unsigned char bytes[32] = {};

@@ -53,6 +53,9 @@ struct ContainerState {
   bool running() const { return status == "running"; }
 };
 
+/// The exit status of a container whose action never began: no success.
+inline constexpr int kNeverRan = 128;
+
 class Container {
  public:
   const ContainerConfig& config() const { return config_; }

@@ -1,5 +1,6 @@
 #include "oci/container_log.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -59,6 +60,14 @@ Result<void> ContainerLog::Finish() {
           return WriteLine(stream, line);
         }));
   return {};
+}
+
+Result<void> SayInContainerLog(int directory, const std::string& text) {
+  CARREL_ASSIGN(UniqueFd file,
+                OpenBeneath(directory, "log.jsonl", O_WRONLY | O_CREAT | O_APPEND, 0600));
+  ContainerLog log(std::move(file), 1u << 20);
+  CARREL_TRY(log.Write(STDERR_FILENO, "carrel: " + text));
+  return log.Finish();
 }
 
 Result<void> ReadContainerLog(int fd, int64_t tail,

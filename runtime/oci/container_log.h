@@ -40,6 +40,10 @@ class ContainerLog {
   std::array<LineSplitter, 2> lines_;
 };
 
+/// Adds a line of carrel's own to the end of a container's log: why its action did not run, or was
+/// ended. `directory`: the container's.
+Result<void> SayInContainerLog(int directory, const std::string& text);
+
 struct LogLine {
   int stream = 1;
   std::string time, text;

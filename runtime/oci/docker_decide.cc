@@ -6,6 +6,8 @@
 #include "audit/public_log.h"
 #include "base/clock.h"
 #include "job/job_records.h"
+#include "oci/container_log.h"
+#include "oci/docker_image.h"
 #include "policy/host_policy.h"
 #include "policy/names.h"
 
@@ -73,6 +75,29 @@ Result<void> RequirePlain(const DockerRunOptions& options) {
   return {};
 }
 
+Result<void> KeepRefused(const HostConfig& host, const DockerRunOptions& options,
+                         const Image& image, const std::string& audit_id, const Error& error) {
+  ContainerConfig config;
+  config.name = options.name;
+  config.audit_id = audit_id;
+  config.image_name = options.image;
+  config.image_digest = image.config_digest;
+  config.arguments = options.arguments;
+  config.labels = ContainerLabels(image, options.labels);
+  config.user = options.user;
+  config.mounts = options.mounts;
+  config.network = options.network;
+  CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
+  CARREL_ASSIGN(const Container container, store.Create(std::move(config)));
+  CARREL_TRY(SayInContainerLog(container.directory(), "this did not run: " + error.ToString()));
+  const int64_t now = NowNs();
+  return container.WriteState({.status = "exited",
+                               .started_ns = now,
+                               .finished_ns = now,
+                               .exit_code = kNeverRan,
+                               .error = error.ToString()});
+}
+
 }  // namespace
 
 bool IsReplacedVariable(const std::string& name) {
@@ -104,13 +129,15 @@ Result<Decision> DecideContainer(const HostConfig& host, const DockerRunOptions&
   if (!wanted.empty() && wanted != image.digest && wanted != image.config_digest)
     return Refused("", "the policy pins " + options.image + " as " + wanted);
   // Whoever calls docker does not wait for a start.
-  if (decision.database->wait)
-    return Refused("--network", "the database " + decision.database->name + " is in maintenance");
-  return decision;
+  if (!decision.database->wait) return decision;
+  Error later =
+      Refused("--network", "the database " + decision.database->name + " is in maintenance");
+  later.code = EAGAIN;
+  return later;
 }
 
 Result<void> RecordRefusal(const HostConfig& host, const DockerRunOptions& options,
-                           const Decision& decision, const Error& error) {
+                           const Image& image, const Decision& decision, const Error& error) {
   PublicJob job;
   CARREL_ASSIGN(job.job, FreeAuditId(host.state, options.name.empty() ? "docker" : options.name));
   CARREL_ASSIGN(auto audit, AuditLog::Create(host.state, job.job));
@@ -129,7 +156,8 @@ Result<void> RecordRefusal(const HostConfig& host, const DockerRunOptions& optio
   job.outcome = PublicOutcome::kRefused;
   job.head = seal.head;
   CARREL_TRY(AppendPublicRecord(host.state, job));
-  return {};
+  if (!options.detach || options.remove) return {};
+  return KeepRefused(host, options, image, job.job, error);
 }
 
 }  // namespace carrel

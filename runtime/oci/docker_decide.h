@@ -21,8 +21,10 @@ bool IsReplacedVariable(const std::string& name);
 Result<Decision> DecideContainer(const HostConfig& host, const DockerRunOptions& options,
                                  const Image& image);
 
-/// A refusal is a result too: its audit log and its public record.
+/// A refusal is a result too: its audit log and its public record; and where the container was to
+/// run by itself, one that has ended, as docker keeps one that it could not start. The agent takes
+/// it for a job that failed, whose log says why, and does not ask again each second.
 Result<void> RecordRefusal(const HostConfig& host, const DockerRunOptions& options,
-                           const Decision& decision, const Error& error);
+                           const Image& image, const Decision& decision, const Error& error);
 
 }  // namespace carrel

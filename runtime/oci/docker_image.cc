@@ -18,6 +18,13 @@ Result<std::string> ResolveForDocker(const std::string& state_dir, const std::st
                   "carrel never pulls: `carrel image import` brings an image in");
 }
 
+std::map<std::string, std::string> ContainerLabels(const Image& image,
+                                                   const std::map<std::string, std::string>& more) {
+  std::map<std::string, std::string> labels = image.config.labels;
+  for (const auto& [name, value] : more) labels[name] = value;
+  return labels;
+}
+
 Result<OrderedJson> InspectImage(const std::string& state_dir, const std::string& reference) {
   CARREL_ASSIGN(const std::string digest, ResolveForDocker(state_dir, reference));
   CARREL_ASSIGN(const ImageStore store, ImageStore::Open(state_dir));

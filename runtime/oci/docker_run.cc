@@ -16,6 +16,7 @@
 #include "job/metadata.h"
 #include "oci/container_log.h"
 #include "oci/docker_decide.h"
+#include "oci/docker_image.h"
 #include "oci/docker_records.h"
 
 namespace carrel {
@@ -32,6 +33,7 @@ struct Prepared {
   std::vector<UniqueFd> bind_sources;  ///< as they were checked; `request` names them
   Decision decision;
   DatabaseAccess database;  ///< as described; opened by the supervisor
+  UniqueFd place;           ///< among the jobs of the database
   LaunchRequest request;
   bool detached = false;
   bool interactive = false;
@@ -143,8 +145,7 @@ Result<ContainerConfig> MakeConfig(const HostConfig& host, const DockerRunOption
   config.arguments = options.arguments;
   if (config.arguments.empty() && !options.entrypoint) config.arguments = prepared.image.config.cmd;
   config.environment = RedactedEnvironment(prepared.request);
-  config.labels = prepared.image.config.labels;  // the agent reads an action's version off them
-  for (const auto& [name, value] : options.labels) config.labels[name] = value;
+  config.labels = ContainerLabels(prepared.image, options.labels);
   config.user = options.user;
   config.working_directory = prepared.request.working_directory;
   config.memory_bytes = prepared.request.limits.memory_bytes;
@@ -171,15 +172,31 @@ std::map<std::string, std::string> Environment(const DockerRunOptions& options,
   return environment;
 }
 
+// Before there is a container: the agent takes one that is there for a job that ran, and asks again
+// only where there is none.
+Result<void> TakePlace(Prepared& prepared) {
+  const auto& grant = prepared.decision.database;
+  const int64_t max_jobs = grant ? prepared.host.databases.at(grant->name).max_jobs : 0;
+  if (max_jobs == 0) return {};
+  CARREL_ASSIGN(prepared.place, TryDatabasePlace(prepared.host.state, grant->name, max_jobs));
+  if (prepared.place) return {};
+  Error taken = Refused("--network", "all places of the database " + grant->name + " are taken",
+                        "Try again later");
+  taken.code = EAGAIN;
+  return taken;
+}
+
 // The policy's word on it. Only a container that asks for a database needs its permission.
 Result<void> Decide(const HostConfig& host, const DockerRunOptions& options, Prepared& prepared) {
   auto decided = DecideContainer(host, options, prepared.image);
   Result<void> allowed = decided ? Result<void>() : Result<void>(decided.error());
   if (decided && options.network != "none") allowed = RequireAllowed(*decided);
-  if (!allowed && allowed.error().kind == ErrorKind::kRefused)
-    CARREL_TRY(RecordRefusal(host, options, decided.value_or(Decision{}), allowed.error()));
+  if (!allowed && allowed.error().kind == ErrorKind::kRefused && allowed.error().code != EAGAIN)
+    CARREL_TRY(RecordRefusal(host, options, prepared.image, decided.value_or(Decision{}),
+                             allowed.error()));
   CARREL_TRY(allowed);
   prepared.decision = std::move(*decided);
+  CARREL_TRY(TakePlace(prepared));
   CARREL_ASSIGN(prepared.database, DescribeDatabase(prepared.decision, host));
   prepared.request.binds = prepared.database.binds;
   if (prepared.decision.allowed)
@@ -233,17 +250,10 @@ OutputStream MakeStream(int number, ContainerLog& log, bool attached) {
   return stream;
 }
 
-// What a database needs before the action: a place among its jobs, the checks of the tool, the real
-// credentials. In the supervisor itself: they don't survive a fork.
-Result<UniqueFd> OpenDatabaseOf(Prepared& prepared, AuditLog& audit) {
-  UniqueFd place;
-  const auto& grant = prepared.decision.database;
-  if (!grant) return place;
-  const int64_t max_jobs = prepared.host.databases.at(grant->name).max_jobs;
-  CARREL_ASSIGN(place, TryDatabasePlace(prepared.host.state, grant->name, max_jobs));
-  if (max_jobs > 0 && !place)
-    return Refused("--network", "all places of the database " + grant->name + " are taken",
-                   "Try again later");
+// What a database needs before the action: the checks of the tool, the real credentials. In the
+// supervisor itself: they don't survive a fork.
+Result<void> OpenDatabaseOf(Prepared& prepared, AuditLog& audit) {
+  if (!prepared.decision.database) return {};
   if (!prepared.decision.preflight.empty()) {
     const auto& mounts = prepared.container.config().mounts;
     if (mounts.empty()) return BadInput("--mount", "the query must be in /workspace");
@@ -253,7 +263,7 @@ Result<UniqueFd> OpenDatabaseOf(Prepared& prepared, AuditLog& audit) {
   CARREL_ASSIGN(prepared.database, OpenDatabase(prepared.decision, prepared.host));
   for (const auto& [name, value] : prepared.database.environment)
     prepared.request.environment[name] = value;
-  return place;
+  return {};
 }
 
 Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
@@ -261,7 +271,7 @@ Result<SandboxResult> RunInSandbox(Prepared& prepared, AuditLog& audit,
   LaunchRequest& request = prepared.request;
   const SandboxHost host{prepared.host.state, prepared.host.cgroup_parent, prepared.host.uid_start,
                          prepared.host.uid_count, prepared.host.allow_entry_only_audit};
-  CARREL_ASSIGN(const UniqueFd place, OpenDatabaseOf(prepared, audit));
+  CARREL_TRY(OpenDatabaseOf(prepared, audit));
   CARREL_ASSIGN(SandboxRun run, BeginSandboxRun(host, request.id));
   request.host_uid = request.host_gid = run.slot.id();
   CARREL_TRY(AddMissingMountPoints(request, run.directory));
@@ -337,6 +347,8 @@ Result<ContainerState> Supervise(Prepared& prepared, const std::function<void()>
     state.error = "the public record: " + published.error().ToString();
     if (state.exit_code == 0) state.exit_code = 70;
   }
+  // The log is what a researcher sees of it.
+  if (!state.error.empty()) CARREL_TRY(SayInContainerLog(container.directory(), state.error));
   CARREL_TRY(container.WriteState(state));
   if (!result) return result.error();
   return state;

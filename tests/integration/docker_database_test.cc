@@ -60,10 +60,19 @@ class DockerDatabase : public DockerFront {
     }
   }
 
+  // What will be possible later leaves nothing: no container that the agent would take for a job
+  // that ran, and no record each second.
+  void ExpectAskedAgain(const std::string& name) {
+    EXPECT_EQ(Docker({"ps", "--all", "--quiet", "--filter", "name=" + name}).output, "");
+    EXPECT_EQ(PublicRecordOf(name), Json::object());
+    EXPECT_NE(study_.Carrel({"audit", "verify", name}).exit_code, 0);
+  }
+
   // The cases; they share a server and a host, which take their time to make.
   void TheAgentsCallReachesTheDatabaseThroughTheGateway();
   void AKilledContainersStatementIsCancelled();
   void ThePolicyDecides();
+  void WhatHasNoPlaceAsksAgain();
   void ATaskCountsAsOfTheConfiguredWorkspace();
 
   Postgres server_;
@@ -161,15 +170,36 @@ void DockerDatabase::ThePolicyDecides() {
     EXPECT_THAT(result.errors, HasSubstr(each.why));
     EXPECT_EQ(PublicRecordOf(name).value("outcome", ""), "refused") << each.why;
     EXPECT_EQ(study_.Carrel({"audit", "verify", name}).exit_code, 0) << each.why;
+    // The agent finds a job that has ended, and the reason in its log.
+    EXPECT_EQ(Inspect(name, "State.Running"), false);
+    EXPECT_EQ(Inspect(name, "State.ExitCode"), 128);
+    EXPECT_THAT(Inspect(name, "State.FinishedAt").get<std::string>(), Not(HasSubstr("0001-")));
+    EXPECT_THAT(Docker({"logs", "--timestamps", name}).errors, HasSubstr(each.why));
   }
-  EXPECT_EQ(Docker({"ps", "--all", "--quiet", "--filter", "name=os-job-r"}).output, "");
   EXPECT_EQ(Docker({"network", "ls"}).exit_code, 1);
   study_.config()["databases"]["default"]["maintenance"] = "refuse";
   study_.WriteConfig();
   EXPECT_THAT(RunJob("os-job-m", "true", environment_, network_, "dbprobe:v2").errors,
               HasSubstr("in maintenance"));
+  ExpectAskedAgain("os-job-m");
   study_.config()["databases"]["default"].erase("maintenance");
   study_.WriteConfig();
+}
+
+// With `max_jobs` of 2.
+void DockerDatabase::WhatHasNoPlaceAsksAgain() {
+  const std::string script = "psql -X \"$DATABASE_URL\" -c 'select pg_sleep(600)'";
+  for (const char* name : {"os-job-p1", "os-job-p2"})
+    ASSERT_EQ(RunJob(name, script, environment_, network_, "dbprobe:v2").exit_code, 0);
+  const auto third = RunJob("os-job-p3", "true", environment_, network_, "dbprobe:v2");
+  EXPECT_EQ(third.exit_code, 125);
+  EXPECT_THAT(third.errors, HasSubstr("places of the database default are taken"));
+  ExpectAskedAgain("os-job-p3");
+  EXPECT_EQ(Docker({"container", "kill", "os-job-p1"}).exit_code, 0);
+  EXPECT_EQ(RunJob("os-job-p3", "true", environment_, network_, "dbprobe:v2").exit_code, 0);
+  EXPECT_EQ(Docker({"container", "kill", "os-job-p2"}).exit_code, 0);
+  EXPECT_TRUE(Ended("os-job-p3"));
+  EXPECT_EQ(Inspect("os-job-p3", "State.ExitCode"), 0);
 }
 
 // The agent's question to a database, outside of any job.
@@ -191,6 +221,7 @@ TEST_F(DockerDatabase, ANetworkIsTheGatewayToItsDatabase) {
   TheAgentsCallReachesTheDatabaseThroughTheGateway();
   AKilledContainersStatementIsCancelled();
   ThePolicyDecides();
+  WhatHasNoPlaceAsksAgain();
   ATaskCountsAsOfTheConfiguredWorkspace();
 }
 

@@ -285,6 +285,20 @@ TEST_F(DockerFrontTest, SharedMemoryEndsAtTheMemoryLimit) {
   EXPECT_EQ(Inspect("os-job-d", "State.OOMKilled"), true);
 }
 
+// All that the agent shows of it is the status and the log.
+TEST_F(DockerFrontTest, WhyCarrelEndedItIsInTheLog) {
+  names_.emplace_back("os-job-w");
+  EXPECT_EQ(Docker({"run", "--name", "os-job-w", "python:v2", "/no/such"}).exit_code, 127);
+  EXPECT_THAT(Docker({"logs", "--timestamps", "os-job-w"}).errors,
+              HasSubstr("Z carrel: exec: \"/no/such\""));
+  study_.config()["limits"]["maxima"]["time_seconds"] = 1;
+  study_.WriteConfig();
+  ASSERT_EQ(RunJob("os-job-y", "echo begun; while :; do sleep 1; done").exit_code, 0);
+  ASSERT_TRUE(Ended("os-job-y"));
+  EXPECT_NE(Inspect("os-job-y", "State.ExitCode"), 0);
+  EXPECT_THAT(Docker({"logs", "os-job-y"}).errors, HasSubstr("carrel: the time limit was reached"));
+}
+
 // A forged summary marker and terminal commands, as they reach the agent's own log.
 TEST_F(DockerFrontTest, LogLinesAreSafe) {
   ASSERT_EQ(

@@ -170,6 +170,28 @@ TEST_F(ExecutorTest, DeletesFilesOfAWorkspaceAndNothingElse) {
   EXPECT_TRUE(std::filesystem::exists(study_.high() + "/keep.txt"));
 }
 
+// A host of repositories that doesn't answer is no error of the job's: it waits.
+TEST_F(ExecutorTest, AJobWaitsForTheHostOfItsRepository) {
+  const std::string nobody = "https://127.0.0.1:1/study";
+  study_.config()["allowed_repositories"].push_back(nobody);
+  study_.WriteConfig();
+  Json job = AgentJob("true");
+  job["study"]["git_repo_url"] = nobody;
+  const auto file = study_.path() + "/away.json";
+  WriteFile(file, job.dump());
+  const std::string prepare = std::string("import sys; sys.path.insert(0, '") +
+                              CARREL_SOURCE_DIR "/tests/support'); sys.argv[1:] = ['" + kModule +
+                              "', '" + file +
+                              "']; import agent_loop as a; api = a.executor.CarrelExecutor();\n"
+                              "job = a.load(sys.argv[2])\n"
+                              "try: api.prepare(job)\n"
+                              "except a.executor.ExecutorRetry as e: print('retry', e)\n"
+                              "print(api.get_status(job).state.value)";
+  const auto result = Python({"-c", prepare});
+  // prepare says so itself where git is quick; the state is the same in any case.
+  EXPECT_THAT(result.output, ::testing::EndsWith("unknown\n")) << result.errors;
+}
+
 TEST_F(ExecutorTest, AnImpossibleJobIsAnErrorThatIsHeard) {
   Json job = AgentJob("true");
   job["image"] = "absent:v1";
