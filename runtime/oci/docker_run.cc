@@ -255,10 +255,10 @@ OutputStream MakeStream(int number, ContainerLog& log, bool attached) {
 Result<void> OpenDatabaseOf(Prepared& prepared, AuditLog& audit) {
   if (!prepared.decision.database) return {};
   if (!prepared.decision.preflight.empty()) {
-    const auto& mounts = prepared.container.config().mounts;
-    if (mounts.empty()) return BadInput("--mount", "the query must be in /workspace");
-    CARREL_ASSIGN(const UniqueFd tree, OpenBindSource(prepared.host, mounts[0].source));
-    CARREL_TRY(CheckPreflight(prepared.decision, tree.get(), audit));
+    if (prepared.bind_sources.empty())
+      return BadInput("--mount", "the query must be in /workspace");
+    // What is mounted, not what its path leads to by now.
+    CARREL_TRY(CheckPreflight(prepared.decision, prepared.bind_sources[0].get(), audit));
   }
   CARREL_ASSIGN(prepared.database, OpenDatabase(prepared.decision, prepared.host));
   for (const auto& [name, value] : prepared.database.environment)
