@@ -223,7 +223,7 @@ TEST(PublicRecord, ProofsHoldAndALogThatIsNotThePublishedOneIsFound) {
   WriteFile(directory + "/log.jsonl", lines);
   const std::string head = *ReadFile(directory + "/tree.json");
   std::filesystem::remove(directory + "/tree.json");
-  EXPECT_EQ(verify({"--public", directory}).exit_code, 5);
+  EXPECT_EQ(verify({"--public", directory}).exit_code, 4);
   WriteFile(directory + "/tree.json", head);
   EXPECT_EQ(verify({"--public", study.path()}).exit_code, 2);
   EXPECT_EQ(verify({"--public", directory}).exit_code, 0);
