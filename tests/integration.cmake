@@ -48,5 +48,6 @@ add_executable(endurance EXCLUDE_FROM_ALL
 target_include_directories(endurance PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(endurance PRIVATE carrel_audit GTest::gtest_main GTest::gmock)
 target_compile_definitions(endurance PRIVATE CARREL_BINARY="$<TARGET_FILE:carrel>"
-  CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  CARREL_PAYLOADS="${payload_dir}"
+  CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" CARREL_BUILD_DIR="${CMAKE_BINARY_DIR}")
 add_dependencies(endurance carrel)
