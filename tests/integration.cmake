@@ -5,10 +5,11 @@ file(GLOB payloads CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/payloads/*.c)
 foreach(source ${payloads})
   get_filename_component(name ${source} NAME_WE)
   add_executable(payload_${name} ${source})
-  # Static, as inside there are no libraries; without the build's sanitizer, which cannot be.
-  target_compile_options(payload_${name} PRIVATE $<$<BOOL:${CARREL_SANITIZE}>:-fno-sanitize=all>)
-  target_link_options(payload_${name} PRIVATE
-    $<$<BOOL:${CARREL_SANITIZE}>:-fno-sanitize=all> -static)
+  target_link_options(payload_${name} PRIVATE -static)
+  if(CARREL_SANITIZE)  # not of a static program
+    target_compile_options(payload_${name} PRIVATE -fno-sanitize=all)
+    target_link_options(payload_${name} PRIVATE -fno-sanitize=all)
+  endif()
   set_target_properties(payload_${name} PROPERTIES OUTPUT_NAME ${name}
     RUNTIME_OUTPUT_DIRECTORY ${payload_dir} POSITION_INDEPENDENT_CODE OFF)
 endforeach()

@@ -39,6 +39,12 @@ std::optional<double> ParsePlainNumber(std::string_view text) {
 
 }  // namespace
 
+std::string Lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return text;
+}
+
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= 128 && IsAlnum(text.front()) &&
          text.find("..") == std::string_view::npos &&

@@ -27,9 +27,6 @@ class Problems {
   std::vector<std::string> all_;
 };
 
-/// ASCII only: names that differ in case only are not told apart by people.
-std::string Lower(std::string text);
-
 /// A required list of levels.
 std::set<Level> DecodeLevelSet(JsonObject& in, const std::string& key);
 

@@ -6,12 +6,6 @@
 
 namespace carrel::policy_decode {
 
-std::string Lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return text;
-}
-
 std::set<Level> DecodeLevelSet(JsonObject& in, const std::string& key) {
   std::set<Level> levels;
   auto names = in.Strings(key, 64);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "policy/config_decode.h"
+#include "policy/names.h"
 
 namespace carrel {
 namespace {
@@ -196,12 +197,6 @@ void DiffAmounts(const PolicyFacts& before, const PolicyFacts& after,
     changes.push_back({widens, key + ": " + ShowAmount(key, amount) + " instead of " +
                                    ShowAmount(key, old->second)});
   }
-}
-
-std::string Lower(std::string text) {
-  for (char& c : text)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return text;
 }
 
 // "; with ehrql generate-dataset, ..." for a project that may reach a database.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "policy/names.h"
 #include "policy/sql_tokens.h"
 
 namespace carrel {
@@ -10,13 +11,6 @@ namespace {
 
 constexpr std::string_view kTable = "patientswithtypeonedissent";
 constexpr std::string_view kAllowed = "AllowedPatientsWithTypeOneDissent";
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return lower;
-}
 
 bool IsKeyword(const SqlToken& token, const std::set<std::string>& keywords) {
   return token.kind == SqlToken::kWord && keywords.contains(Lower(token.text));

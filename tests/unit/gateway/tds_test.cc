@@ -357,8 +357,7 @@ TEST_F(TdsTest, TheLongestNameHidesNoCall) {
 TEST_F(TdsTest, RequestsThatCanBeReadInTwoWaysGoNowhere) {
   const std::string half = Packets(kBatch, Headers() + ToUtf16("SELECT"), 4096);
   const std::string begun = half.substr(0, 1) + std::string(1, '\0') + half.substr(2);
-  for (const std::string& odd :
-       {"sp_executesql;1", "sp_executesql\t", "master..[sp_execute\x01]"}) {
+  for (const std::string odd : {"sp_executesql;1", "sp_executesql\t", "master..[sp_execute\x01]"}) {
     link = FakeLink();
     session = factory->Make(link);
     LogIn();

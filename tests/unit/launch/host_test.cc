@@ -205,7 +205,7 @@ TEST(Cgroup, IoWeightWhereTheHostHasOne) {
       for (const char* file : {"/blkio.bfq.weight", "/io.weight", "/io.bfq.weight"})
         found += ReadFile(cgroup->PathIn(mount) + file).value_or("");
     EXPECT_EQ(cgroup->io_weight_set(), !found.empty());
-    if (cgroup->io_weight_set()) EXPECT_THAT(found, HasSubstr("321"));
+    EXPECT_TRUE(!cgroup->io_weight_set() || found.find("321") != std::string::npos) << found;
     // BFQ's own files are there in the root, so it has weights further down.
     if (std::filesystem::exists("/sys/fs/cgroup/blkio/blkio.bfq.io_serviced"))
       EXPECT_TRUE(cgroup->io_weight_set());
