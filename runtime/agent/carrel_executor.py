@@ -18,7 +18,6 @@ import json
 import os
 import pathlib
 import subprocess
-import tempfile
 import time
 
 try:  # within the agent
@@ -198,12 +197,15 @@ class CarrelExecutor:
         return kept
 
     def _call(self, verb, job, options=(), timeout=60):
-        with tempfile.NamedTemporaryFile("w", prefix="carrel-job-", suffix=".json") as file:
+        # A definition can hold credentials: in memory only, and gone with this process.
+        with os.fdopen(os.memfd_create("carrel-job"), "w") as file:
             json.dump(definition_of(job), file)
             file.flush()
-            command = [self.command, verb, file.name, "--config", str(self.config), *options]
+            command = [self.command, verb, f"/proc/self/fd/{file.fileno()}",
+                       "--config", str(self.config), *options]
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+                done = subprocess.run(command, capture_output=True, text=True, timeout=timeout,
+                                      pass_fds=[file.fileno()])
             except subprocess.TimeoutExpired as error:
                 raise ExecutorRetry(f"carrel {verb} took longer than {timeout:.0f}s") from error
         try:
