@@ -29,8 +29,12 @@ off_t OffsetOf(const DigestCache::Key& key) {
 }
 
 void Checksum(const Slot& slot, unsigned char* check) {
+  // Not SHA256(), which starts all of OpenSSL: 1 ms and 2 MiB.
   unsigned char whole[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(&slot), offsetof(Slot, check), whole);
+  SHA256_CTX context;
+  SHA256_Init(&context);
+  SHA256_Update(&context, &slot, offsetof(Slot, check));
+  SHA256_Final(whole, &context);
   std::memcpy(check, whole, sizeof slot.check);
 }
 
