@@ -146,9 +146,11 @@ std::string ArgumentsText(const AuditEvent& event) {
 std::string DigestText(const AuditEvent& event) {
   for (const Datum& datum : event.data) {
     if (datum.kind != kDataDigest) continue;
-    std::string hex;
-    for (const char c : datum.bytes) hex += fmt::format("{:02x}", static_cast<uint8_t>(c));
-    if (!hex.empty()) return hex;
+    Hash digest;
+    if (datum.bytes.size() == digest.size()) {
+      memcpy(digest.data(), datum.bytes.data(), digest.size());
+      return HexOf(digest);
+    }
     return (datum.flags & kDataChanged) != 0     ? "unknown: changed"
            : (datum.flags & kDataTruncated) != 0 ? "unknown: too large"
                                                  : "unknown: gone";

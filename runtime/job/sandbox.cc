@@ -159,6 +159,31 @@ Result<LaunchPlan> PlanSandbox(const LaunchRequest& request, const HostFacts& fa
   return BuildPlan(request, facts, HostTemplates{state_dir + "/host"});
 }
 
+namespace {
+
+// After the action's end: closes what served it, and adds what is known only now to `result`. The
+// first failure is the one that is told.
+Result<void> Conclude(const Companion& companion, EventSource& source, AuditLog& log,
+                      Cgroup& cgroup, SandboxResult& result) {
+  result.ended_ns = NowNs();
+  if (companion.close)
+    if (auto closed = companion.close(); !closed && !result.end.failure)
+      result.end.failure = std::move(closed).error();
+  CARREL_ASSIGN(result.usage, cgroup.Usage());
+  // On cgroup v1 tasks that have ended are in no counter of the cgroup's; the wait has them.
+  result.usage.cpu_usec = std::max(result.usage.cpu_usec, result.end.cpu_usec);
+  auto counts = source.Finish(log);
+  if (counts)
+    result.counts = *counts;
+  else if (!result.end.failure)
+    result.end.failure = std::move(counts).error();
+  // Its last drain came after the action's end: nobody else has seen it.
+  if (result.counts.runaway && !result.end.failure) result.end.failure = RunawayFault();
+  return cgroup.KillAndRemove();
+}
+
+}  // namespace
+
 Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, AuditLog& log,
                                  SandboxStreams streams) {
   const auto step = [told = std::move(streams.step)](int number) {
@@ -210,21 +235,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   lowered.reset();  // mounts that the action has are its own now
   step(10);
   CARREL_ASSIGN(result.end, Supervise(init, plan.limits, signals.get(), std::move(request)));
-  result.ended_ns = NowNs();
-  if (companion.close)
-    if (auto closed = companion.close(); !closed && !result.end.failure)
-      result.end.failure = std::move(closed).error();
-  CARREL_ASSIGN(result.usage, cgroup.Usage());
-  // On cgroup v1 tasks that have ended are in no counter of the cgroup's; the wait has them.
-  result.usage.cpu_usec = std::max(result.usage.cpu_usec, result.end.cpu_usec);
-  auto counts = source->Finish(log);
-  if (counts)
-    result.counts = *counts;
-  else if (!result.end.failure)
-    result.end.failure = std::move(counts).error();
-  // Its last drain came after the action's end: nobody else has seen it.
-  if (result.counts.runaway && !result.end.failure) result.end.failure = RunawayFault();
-  CARREL_TRY(cgroup.KillAndRemove());
+  CARREL_TRY(Conclude(companion, *source, log, cgroup, result));
   return result;
 }
 

@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 
+import start
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 LOOPS_C = r"""
 #include <fcntl.h>
@@ -192,9 +194,7 @@ def main():
                 if not options.only or any(word in case[0] for word in options.only):
                     run_case(*case, found, options, state)
         finally:
-            subprocess.run([options.carrel, "audit", "unload", "--state", str(state)], check=False,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            subprocess.run(["umount", str(state / "bpf")], check=False, stderr=subprocess.DEVNULL)
+            start.forget_state(options.carrel, state)
 
 
 if __name__ == "__main__":

@@ -253,10 +253,7 @@ def main():
             measure_outputs(host, options.files, options.mib, 3)
             print(f"load average {os.getloadavg()[0]:.1f}")
         finally:
-            subprocess.run([options.carrel, "audit", "unload", "--state", str(work / "state")],
-                           check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            subprocess.run(["umount", str(work / "state/bpf")], check=False,
-                           stderr=subprocess.DEVNULL)
+            start.forget_state(options.carrel, work / "state")
 
 
 if __name__ == "__main__":

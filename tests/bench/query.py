@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+import start
+
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 RAW_BYTES = 72
 LOAD_C = r"""
@@ -115,9 +117,7 @@ def main():
         try:
             measure(options.carrel, state, job, options.runs)
         finally:
-            subprocess.run([options.carrel, "audit", "unload", "--state", state],
-                           stdout=subprocess.DEVNULL)
-            subprocess.run(["umount", state / "bpf"], stderr=subprocess.DEVNULL)
+            start.forget_state(options.carrel, state)
 
 
 if __name__ == "__main__":

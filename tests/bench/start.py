@@ -172,6 +172,13 @@ def launchers(work, carrel):
     return found
 
 
+def forget_state(carrel, state):
+    """Unloads the BPF programs, so that the directory can be removed."""
+    quiet = {"check": False, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([carrel, "audit", "unload", "--state", str(state)], **quiet)
+    subprocess.run(["umount", str(state / "bpf")], **quiet)
+
+
 def run_round(found, runs, pause):
     times = {name: [] for name in found}
     for _ in range(runs):
@@ -197,10 +204,7 @@ def main():
             compile_static(PEAK_C, work / "peak")
             peaks = {name: peak_kib(work, *entry) for name, entry in found.items()}
         finally:
-            subprocess.run([options.carrel, "audit", "unload", "--state", str(work / "state")],
-                           check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            subprocess.run(["umount", str(work / "state/bpf")], check=False,
-                           stderr=subprocess.DEVNULL)
+            forget_state(options.carrel, work / "state")
     print(f"{'launcher':14} {'back to back':>12} {'ratio':>6} {'with pauses':>12} {'ratio':>6} "
           f"{'peak KiB':>9}")
     for name in found:
