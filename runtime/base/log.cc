@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <cstdio>
 #include <mutex>
@@ -35,5 +36,7 @@ void InitLog(bool verbose) {
   logger->set_level(verbose ? spdlog::level::debug : spdlog::level::warn);
   spdlog::set_default_logger(std::move(logger));
 }
+
+void LogError(const std::string& message) { spdlog::error("{}", message); }
 
 }  // namespace carrel

@@ -2,11 +2,14 @@
 // audit log, and not an action's log.
 #pragma once
 
-#include <spdlog/spdlog.h>
+#include <string>
 
 namespace carrel {
 
 /// Sends spdlog's default logger to stderr; `verbose` shows debug messages. Call once, in main.
 void InitLog(bool verbose);
+
+/// What went wrong besides the answer that a command prints.
+void LogError(const std::string& message);
 
 }  // namespace carrel

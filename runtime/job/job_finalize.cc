@@ -167,7 +167,7 @@ void CloseAfter(JobContext& job, const Error& error) {
                        : error.kind == ErrorKind::kBadInput ? PublicOutcome::kFailed
                                                             : PublicOutcome::kFault;
   auto published = AppendPublicRecord(job.host().state, MakePublicJob(job.records, outcome));
-  if (!published) spdlog::error("the public record: {}", published.error().ToString());
+  if (!published) LogError("the public record: " + published.error().ToString());
 }
 
 }  // namespace carrel

@@ -25,7 +25,8 @@ constexpr Device kDevices[] = {
 using Fill = std::function<Result<void>(int directory)>;
 
 // Makes directory `name` beneath `parent` whole or not at all: filled under a temporary name, then
-// renamed. Whoever loses a race uses the winner's.
+// renamed. Whoever loses a race uses the winner's. `fill` must leave something there: a rename takes
+// the place of an empty directory, and with it of all that is mounted on it, in any namespace.
 Result<void> MakeOnce(int parent, const std::string& name, const Fill& fill) {
   if (::faccessat(parent, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
   const std::string temporary = ".tmp-" + name + "-" + std::to_string(::getpid());
@@ -169,7 +170,7 @@ Result<HostTemplates> PrepareHostTemplates(const std::string& state_dir, const L
   CARREL_TRY(CheckDev(host.get()));
   CARREL_TRY(MakeOnce(host.get(), "empty", FillEmpty));
   CARREL_TRY(MakeOnce(host.get(), "procsys", FillProcSys));
-  CARREL_TRY(MakeOnce(host.get(), "root", [](int) { return Result<void>(); }));
+  CARREL_TRY(MakeDirsBeneath(host.get(), "root", 0755));
   const int cpus = VisibleCpus(limits, online_cpus);
   const std::string view = templates.view(limits, online_cpus).substr(templates.root.size() + 1);
   CARREL_TRY(

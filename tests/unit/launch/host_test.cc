@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -70,6 +72,30 @@ TEST(HostTemplate, IsMadeOnceAndChecked) {
   ASSERT_TRUE(PrepareHostTemplates(state.path(), kLimits, 2).has_value());
   ASSERT_EQ(::stat((made->dev() + "/null").c_str(), &info), 0);
   EXPECT_EQ(info.st_ino, before);
+}
+
+// Several first starts at once: what one of them mounts on must not be replaced by another.
+TEST(HostTemplate, IsMadeOnceByManyProcesses) {
+  constexpr int kProcesses = 8;
+  for (int round = 0; round < 50; ++round) {
+    TempDir state;
+    std::vector<pid_t> children;
+    for (int i = 0; i < kProcesses; ++i) {
+      children.push_back(::fork());
+      if (children.back() != 0) continue;
+      struct stat before {}, after {};
+      auto made = PrepareHostTemplates(state.path(), kLimits, 2);
+      bool same = made && ::stat(made->staging().c_str(), &before) == 0;
+      ::usleep(2000);
+      same = same && ::stat(made->staging().c_str(), &after) == 0 && before.st_ino == after.st_ino;
+      ::_exit(same ? 0 : 1);
+    }
+    for (pid_t child : children) {
+      int status = -1;
+      ASSERT_EQ(::waitpid(child, &status, 0), child);
+      ASSERT_EQ(status, 0) << "round " << round;
+    }
+  }
 }
 
 TEST(HostTemplate, AnotherDeviceUnderTheNameIsRefused) {

@@ -1,0 +1,5 @@
+// The code of the two JSON types, for all files of the program.
+#include "base/json.h"
+
+template class nlohmann::basic_json<>;
+template class nlohmann::basic_json<nlohmann::ordered_map>;
