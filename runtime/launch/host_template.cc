@@ -25,8 +25,9 @@ constexpr Device kDevices[] = {
 using Fill = std::function<Result<void>(int directory)>;
 
 // Makes directory `name` beneath `parent` whole or not at all: filled under a temporary name, then
-// renamed. Whoever loses a race uses the winner's. `fill` must leave something there: a rename takes
-// the place of an empty directory, and with it of all that is mounted on it, in any namespace.
+// renamed. Whoever loses a race uses the winner's. `fill` must leave something there: a rename
+// takes the place of an empty directory, and with it of all that is mounted on it, in any
+// namespace.
 Result<void> MakeOnce(int parent, const std::string& name, const Fill& fill) {
   if (::faccessat(parent, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
   const std::string temporary = ".tmp-" + name + "-" + std::to_string(::getpid());

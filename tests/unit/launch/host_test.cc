@@ -83,7 +83,8 @@ TEST(HostTemplate, IsMadeOnceByManyProcesses) {
     for (int i = 0; i < kProcesses; ++i) {
       children.push_back(::fork());
       if (children.back() != 0) continue;
-      struct stat before {}, after {};
+      struct stat before {
+      }, after{};
       auto made = PrepareHostTemplates(state.path(), kLimits, 2);
       bool same = made && ::stat(made->staging().c_str(), &before) == 0;
       ::usleep(2000);
