@@ -19,6 +19,13 @@ add_executable(carrel_faults ${CMAKE_CURRENT_SOURCE_DIR}/support/carrel_faults.c
   ${CMAKE_CURRENT_SOURCE_DIR}/support/fault_point.cc)
 target_link_libraries(carrel_faults PRIVATE carrel_agent)
 
+# One precompiled header for all these programs: that of a program, which is compiled as they are.
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/test_headers.cc CONTENT "int main() {}")
+add_executable(test_headers ${CMAKE_CURRENT_BINARY_DIR}/test_headers.cc)
+target_link_libraries(test_headers PRIVATE carrel_audit GTest::gtest_main GTest::gmock)
+target_precompile_headers(test_headers PRIVATE
+  <string> <vector> <filesystem> <functional> <gmock/gmock.h> <nlohmann/json.hpp> <tl/expected.hpp>)
+
 foreach(kind integration escape)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${kind}/*_test.cc)
   foreach(source ${sources})
@@ -26,6 +33,7 @@ foreach(kind integration escape)
     add_executable(${kind}_${name} ${source})
     target_include_directories(${kind}_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
     target_link_libraries(${kind}_${name} PRIVATE carrel_audit GTest::gtest_main GTest::gmock)
+    target_precompile_headers(${kind}_${name} REUSE_FROM test_headers)
     target_compile_definitions(${kind}_${name} PRIVATE CARREL_BINARY="$<TARGET_FILE:carrel>"
       CARREL_PAYLOADS="${payload_dir}" CARREL_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
       CARREL_BUILD_DIR="${CMAKE_BINARY_DIR}")
