@@ -112,17 +112,26 @@ class Collector {
     return {};
   }
 
-  bool IsReleased(const std::string& path) const {
-    const auto found = std::lower_bound(
-        collection_.outputs.begin(), collection_.outputs.end(), path,
-        [](const CollectedOutput& output, const std::string& p) { return output.path < p; });
-    return found != collection_.outputs.end() && found->path == path &&
-           found->level == Level::kModeratelySensitive && !found->withheld;
+  // Whether level 4 gets an output at `path`, or one beneath it.
+  bool IsTaken(const std::string& path) const {
+    return IsReleased(path, path) || IsReleased(path + "/", path + "0");  // '0' comes after '/'
   }
 
+  // Whether level 4 gets an output from `first` on and before `end`, or at `first` itself.
+  bool IsReleased(const std::string& first, const std::string& end) const {
+    auto output = std::lower_bound(
+        collection_.outputs.begin(), collection_.outputs.end(), first,
+        [](const CollectedOutput& o, const std::string& path) { return o.path < path; });
+    for (; output != collection_.outputs.end() && (output->path < end || output->path == first);
+         ++output)
+      if (output->level == Level::kModeratelySensitive && !output->withheld) return true;
+    return false;
+  }
+
+  // An output keeps its place; the reason why another was withheld is in the log as well.
   Result<void> StageMessages() {
     for (const CollectedOutput& output : collection_.outputs)
-      if (output.withheld && !IsReleased(output.path + ".txt"))
+      if (output.withheld && !IsTaken(output.path + ".txt"))
         CARREL_TRY(StageWithheldMessage(request_.medium_workspace, output.path, *output.withheld,
                                         request_.medium, &medium_));
     return {};

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <deque>
 
+#include "job/identifier_names.h"
+
 namespace carrel {
 namespace {
 
@@ -15,26 +17,6 @@ constexpr size_t kTransposedFields = 8;
 bool IsAlnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-
-// Letters and digits in lower case; everything else is dropped, full-width forms are folded.
-std::string Squeeze(std::string_view text) {
-  std::string squeezed;
-  squeezed.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    // U+FF01 to U+FF5E are EF BC 81..BF and EF BD 80..9E.
-    if (c == '\xef' && i + 2 < text.size() && (text[i + 1] == '\xbc' || text[i + 1] == '\xbd')) {
-      const auto low = static_cast<unsigned char>(text[i + 2]);
-      c = static_cast<char>(low - 0x80 + (text[i + 1] == '\xbc' ? 0x20 : 0x60));
-      i += 2;
-    }
-    if (IsAlnum(c)) squeezed += static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-  }
-  return squeezed;
-}
-
-constexpr std::string_view kIdentifiers[] = {"patientid", "patientids", "nhsnumber", "nhsno",
-                                             "nhsnum"};
 
 // Cuts a text into records of raw fields (quotes still on).
 class RecordReader {
@@ -135,20 +117,6 @@ std::string_view TrimField(std::string_view field) {
     trim();
   }
   return field;
-}
-
-bool IsPatientIdentifier(std::string_view field) {
-  if (field.size() > 256) return false;
-  const std::string name = Squeeze(field);
-  return std::find(std::begin(kIdentifiers), std::end(kIdentifiers), name) !=
-         std::end(kIdentifiers);
-}
-
-bool MentionsPatientIdentifier(std::string_view text) {
-  const std::string squeezed = Squeeze(text);
-  return std::any_of(std::begin(kIdentifiers), std::end(kIdentifiers), [&](std::string_view name) {
-    return squeezed.find(name) != std::string::npos;
-  });
 }
 
 bool LooksLikeIdentifierValue(std::string_view value) {

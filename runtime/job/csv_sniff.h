@@ -9,14 +9,6 @@
 
 namespace carrel {
 
-/// True for a field that names a column of patient identifiers: "patient_id" or an NHS number, in
-/// any case, quoted or not, with any or no separator ("Patient ID", "patientid"), in full-width
-/// letters, or with invisible characters between.
-bool IsPatientIdentifier(std::string_view field);
-
-/// Where a line or record mentions such a name at all, as part of whatever. Cheap.
-bool MentionsPatientIdentifier(std::string_view text);
-
 /// True for a value that looks like somebody's identifier: letters, digits, '-' and '_', at least
 /// half of them digits, or 16 and more hexadecimal digits.
 bool LooksLikeIdentifierValue(std::string_view value);

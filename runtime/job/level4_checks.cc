@@ -46,10 +46,10 @@ Refusal CheckCsv(std::string_view text, int64_t max_rows, Level4Verdict* verdict
 Refusal CheckText(std::string_view text, const std::string& type, const Level4Rules& rules,
                   Level4Verdict* verdict) {
   const int64_t rows = rules.max_csv_rows;
-  const bool is_log = type == ".txt" || type == ".log";
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  if (auto refusal = CheckEncoding(text, is_log)) return refusal;
-  if (auto refusal = CheckEmbedded(text, rows)) return refusal;
+  if (auto refusal = CheckEncoding(text, type)) return refusal;
+  const bool is_page = type == ".html" || type == ".svg" || type == ".json";
+  if (auto refusal = CheckEmbedded(text, rows, is_page)) return refusal;
   if (type == ".csv")
     if (auto refusal = CheckCsv(text, rows, verdict)) return refusal;
   if (type == ".json") return CheckJson(text, rows);

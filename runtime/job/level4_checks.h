@@ -9,16 +9,16 @@
 //   limited size; other types are refused even if the configuration lists them
 // - every text file, whatever its name, is searched for tables: delimited by comma, semicolon, tab,
 //   bar or whatever else stands between values, printed with blanks, as elements or comments of
-//   HTML and SVG, as JSON lists, as "name: value" records, in base64 and base85 at any offset
+//   HTML and SVG, as JSON lists, as "name: value" records; in base64, base32, base85, hexadecimal,
+//   uuencode, lists of bytes and escapes, at any offset, in groups and lines, one within the other
 // - more lines of data than max_csv_rows are refused in any text; a log's lines don't count,
 //   because their fields are sentences. CSV rows are counted as csv readers do, but lines that a
 //   quote hides count as lines of data, and more than four lines a row are rows in any case
-// - a column named patient_id or NHS number in any spelling is refused: at the head of a file
-//   always; further down if values that look like identifiers stand below, so that a log which only
-//   mentions patient_id passes, and one that prints the rows does not
+// - a column named patient_id, pseudo_patient_id or NHS number in any spelling is refused: at the
+//   head of a file always; further down if values that look like identifiers stand below, so that a
+//   log which only mentions patient_id passes, and one that prints the rows does not
 // - what cannot be seen this way (pixels, prose, a column with a misleading name) is limited by
-// size
-//   and rows only; a person checks it before release
+//   size and rows only; a person checks it before release
 #pragma once
 
 #include <cstdint>

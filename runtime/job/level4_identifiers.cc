@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "job/csv_sniff.h"
+#include "job/identifier_names.h"
 #include "job/level4_lines.h"
 #include "job/level4_text.h"
 
@@ -11,39 +12,47 @@ namespace carrel {
 namespace {
 
 constexpr size_t kFollowingLines = 5;
-constexpr size_t kMaxName = 256;    // a column's name, in whatever spelling
+constexpr size_t kMaxName = 256;        // a column's name, in whatever spelling
+constexpr size_t kLeastIdentifier = 4;  // characters of one in a table of one line
+constexpr size_t kManyValues = 20;
 constexpr size_t kMaxHeaders = 64;  // columns of identifiers that one line is followed up for
 const char kIdentifierRefusal[] =
     "It has a column of patient identifiers (such as patient_id). Files at level 4 must hold "
     "aggregated results only";
 
-// True when a field of the line, at one of `columns` (ascending), looks like an identifier.
-bool HasValueAt(std::string_view line, char delimiter, const std::vector<size_t>& columns) {
-  auto wanted = columns.begin();
-  for (size_t column = 0; wanted != columns.end(); ++column) {
+// True when a field of the line, at one of `columns`, looks like an identifier. `fields` are the
+// header's: where a line has more or fewer, something stands in front of one of the two (an index
+// without a name, "data:text/csv,"), and the columns are the same from the end.
+bool HasValueAt(std::string_view line, char delimiter, const std::vector<size_t>& columns,
+                size_t fields) {
+  const size_t here = static_cast<size_t>(std::count(line.begin(), line.end(), delimiter)) + 1;
+  const auto is_wanted = [&](size_t column) {
+    return std::binary_search(columns.begin(), columns.end(), column) ||
+           std::binary_search(columns.begin(), columns.end(), column + fields - here);
+  };
+  for (size_t column = 0;; ++column) {
     const size_t end = line.find(delimiter);
-    if (column == *wanted) {
-      if (LooksLikeIdentifierValue(TrimField(line.substr(0, end)))) return true;
-      ++wanted;
-    }
+    if (LooksLikeIdentifierValue(TrimField(line.substr(0, end))) && is_wanted(column)) return true;
     if (end == std::string_view::npos) return false;
     line.remove_prefix(end + 1);
   }
-  return false;
 }
 
 // `line` is the header of a delimited table if a field of it names identifiers and one of the next
 // lines has a value like one in the same place.
 bool IsDelimitedHeader(std::string_view line, std::string_view following, char delimiter) {
   std::vector<size_t> columns;
-  for (size_t column = 0; columns.size() < kMaxHeaders; ++column) {
+  size_t fields = 0;
+  while (true) {
     const size_t end = line.find(delimiter);
-    if (IsPatientIdentifier(line.substr(0, end))) columns.push_back(column);
+    if (columns.size() < kMaxHeaders && IsPatientIdentifier(line.substr(0, end)))
+      columns.push_back(fields);
+    ++fields;
     if (end == std::string_view::npos) break;
     line.remove_prefix(end + 1);
   }
   for (size_t i = 0; !columns.empty() && i < kFollowingLines && !following.empty(); ++i)
-    if (HasValueAt(TakeLine(&following), delimiter, columns)) return true;
+    if (HasValueAt(TakeLine(&following), delimiter, columns, fields)) return true;
   return false;
 }
 
@@ -126,10 +135,39 @@ bool IsPlainHeader(std::string_view line, char delimiter) {
   return found && words && several && (others || kDelimiters.find(delimiter) < 4);
 }
 
+// A table that is written in one line: a field that names identifiers, and many values of such
+// between the same delimiter.
+bool IsTableInLine(std::string_view line, char delimiter) {
+  bool named = false;
+  size_t values = 0;
+  while (true) {
+    const size_t end = line.find(delimiter);
+    const std::string_view field = TrimField(line.substr(0, end));
+    named = named || IsPatientIdentifier(field);
+    const std::string_view last = field.substr(field.find_last_of(" \t") + 1);
+    if (last.size() >= kLeastIdentifier && LooksLikeIdentifierValue(last)) ++values;
+    if (end == std::string_view::npos) break;
+    line.remove_prefix(end + 1);
+  }
+  return named && values >= kManyValues;
+}
+
+// Characters of the line that could delimit its fields, though nobody's tables do.
+std::string RareDelimiters(std::string_view line) {
+  std::string found;
+  for (char c : std::string_view("<>(){}[]'\"."))
+    if (line.find(c) != std::string_view::npos) found += c;
+  return found;
+}
+
 // Whether `line` begins a table, in whatever way it may be delimited.
 bool IsHeader(std::string_view line, std::string_view following, bool first) {
   std::string delimiters(kDelimiters);
   if (const char unusual = UnusualDelimiter(line); unusual != '\0') delimiters += unusual;
+  for (char delimiter : delimiters)
+    if (IsTableInLine(line, delimiter)) return true;
+  for (char delimiter : RareDelimiters(line))
+    if (IsDelimitedHeader(line, following, delimiter)) return true;
   for (char delimiter : delimiters)
     // "patient_id: 5" and "patient_id = 5" are counted as records, not taken for a header.
     if ((first && delimiter != ':' && delimiter != '=' && IsPlainHeader(line, delimiter)) ||

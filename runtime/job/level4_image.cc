@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "job/csv_sniff.h"
+#include "job/identifier_names.h"
 #include "job/level4_inflate.h"
 
 namespace carrel {

@@ -11,15 +11,24 @@ bool Inflates(std::string_view data, int window_bits) {
   return inflater.ended() || inflater.total() > kEnough;
 }
 
+// bzip2's is "BZh9" and the digits of pi.
+constexpr std::array<std::string_view, 9> kMagics = {
+    "PK\x03\x04",         "\x28\xb5\x2f\xfd", "\xfd\x37zXZ",
+    "7z\xbc\xaf\x27\x1c", "ARROW1",           "SQLite format 3",
+    "\x93NUMPY",          "\x89HDF\r\n",      "1AY&SY"};
+
+// Looks at each byte once: there are many runs to look through, each from several offsets.
 bool HasMagic(std::string_view data) {
-  constexpr std::string_view kMagics[] = {
-      "PK\x03\x04", "\x28\xb5\x2f\xfd", "\xfd\x37zXZ", "7z\xbc\xaf\x27\x1c",
-      "ARROW1",     "SQLite format 3",  "\x93NUMPY",   "\x89HDF\r\n"};
-  for (std::string_view magic : kMagics)
-    if (data.find(magic) != std::string_view::npos) return true;
-  // bzip2: "BZh9" and the digits of pi. Parquet at both ends.
-  return data.find("1AY&SY") != std::string_view::npos ||
-         (data.starts_with("PAR1") && data.size() > 8);
+  static constexpr auto kFirst = [] {
+    std::array<bool, 256> first{};
+    for (std::string_view magic : kMagics) first[static_cast<unsigned char>(magic[0])] = true;
+    return first;
+  }();
+  for (size_t i = 0; i < data.size(); ++i)
+    if (kFirst[static_cast<unsigned char>(data[i])])
+      for (std::string_view magic : kMagics)
+        if (data.substr(i).starts_with(magic)) return true;
+  return data.starts_with("PAR1") && data.size() > 8;  // Parquet has it at both ends
 }
 
 }  // namespace

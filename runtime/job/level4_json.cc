@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "job/csv_sniff.h"
+#include "job/identifier_names.h"
 #include "job/level4_text.h"
 
 namespace carrel {

@@ -28,9 +28,9 @@ bool IsInteger(std::string_view value);
 /// A number, a date or a time.
 bool IsNumeric(std::string_view value);
 
-/// The text with every separator that is not ASCII (no-break and other spaces, broken bars, middle
-/// dots, bullets, lines that draw boxes, full-width and Arabic punctuation) as an ASCII one. Lines
-/// stay lines.
+/// The text with everything that is not ASCII and no letter as an ASCII separator: no-break,
+/// invisible and other spaces as blanks; dashes as hyphens; punctuation, arrows, lines that draw
+/// boxes, currencies and pictures as bars or commas. Lines stay lines.
 std::string FoldSeparators(std::string_view text);
 
 /// Decides which lines of a text are rows of data, each in the light of those before.

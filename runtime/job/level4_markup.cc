@@ -5,7 +5,7 @@
 #include <array>
 #include <utility>
 
-#include "job/csv_sniff.h"
+#include "job/identifier_names.h"
 #include "job/level4_lines.h"
 #include "job/level4_text.h"
 
@@ -46,7 +46,8 @@ class MarkupReader {
     }
     EndCell();
     if (identifiers_) return kNamesIdentifiers;
-    return CheckTables(plain_, max_rows_, true);
+    if (auto refusal = CheckTables(plain_, max_rows_, true)) return refusal;
+    return CheckEscapes(plain_, max_rows_, true);
   }
 
  private:

@@ -9,6 +9,10 @@
 namespace carrel {
 namespace {
 
+// Scripts that are packed for a page (highlight.js in R Markdown's, Plotly) have a control
+// character here and there in a string. So few separate no table.
+constexpr size_t kStrayControls = 16;
+
 Refusal CheckLineCounts(std::string_view text, int64_t max_rows, bool long_lines) {
   RowWatch watch;
   int64_t rows = 0;
@@ -26,7 +30,7 @@ Refusal CheckLineCounts(std::string_view text, int64_t max_rows, bool long_lines
 
 }  // namespace
 
-Refusal CheckEncoding(std::string_view text, bool is_log) {
+Refusal CheckEncoding(std::string_view text, const std::string& type) {
   static constexpr std::array<std::pair<std::string_view, const char*>, 10> kMagics = {{
       {"\x1f\x8b", "compressed (gzip)"},
       {"\x28\xb5\x2f\xfd", "compressed (zstd)"},
@@ -45,13 +49,16 @@ Refusal CheckEncoding(std::string_view text, bool is_log) {
     if (text.starts_with(magic))
       return std::string("It is ") + what +
              ", which is not what its name says. Text must be UTF-8 and not compressed";
+  const bool is_log = type == ".txt" || type == ".log";
   const std::string_view allowed = is_log ? "\t\n\r\f\b\a\x1b" : "\t\n\r\f";
+  size_t strays = type == ".html" ? kStrayControls : 0;
   for (std::string_view rest = text; !rest.empty();) {
     const CodePoint point = FirstCodePoint(rest);
     if (point.bytes == 0)
       return "It is not UTF-8 text, so that its content cannot be checked. Save it as UTF-8";
-    if (point.value == 0 || point.value == 0x7f ||
-        (point.value < 0x20 && allowed.find(rest[0]) == std::string_view::npos))
+    const bool control = point.value == 0x7f || (point.value < 0x20 && point.value != 0 &&
+                                                 allowed.find(rest[0]) == std::string_view::npos);
+    if (point.value == 0 || (control && strays-- == 0))
       return "It holds bytes that text does not have (NUL or other control characters)";
     if (point.value == 0x85 || point.value == 0x2028 || point.value == 0x2029)
       return "It holds Unicode line separators (U+0085, U+2028, U+2029); use plain newlines";

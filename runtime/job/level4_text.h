@@ -13,8 +13,9 @@ namespace carrel {
 using Refusal = std::optional<std::string>;
 
 /// Refuses what is not UTF-8 text: compressed files by name, UTF-16 and UTF-32, NUL, control
-/// characters (a log may hold the few that terminals know), invalid UTF-8.
-Refusal CheckEncoding(std::string_view text, bool is_log);
+/// characters (a log may hold those that terminals know, a page a few in its scripts), invalid
+/// UTF-8. `type` is the file's suffix.
+Refusal CheckEncoding(std::string_view text, const std::string& type);
 
 /// Refuses a header that names patient identifiers with values below it, in any delimited or
 /// printed table, such a header in the first line, and records ("patient_id: 123"). Takes time in
@@ -37,11 +38,15 @@ Refusal CheckMarkup(std::string_view text, int64_t max_rows);
 /// document: lists and objects in lists, or members of different names.
 Refusal CheckJson(std::string_view text, int64_t max_rows);
 
-/// Refuses runs of base64 (64 characters and more, over newlines too) and base85 that decode, from
-/// any offset, to data that holds a table or compressed data anywhere. Pictures in base64 must be
-/// what CheckPng and CheckJpeg accept; fonts pass. Short runs of base64 are read as lines of a
-/// table.
-Refusal CheckEmbedded(std::string_view text, int64_t max_rows);
+/// Refuses what is encoded in base64, base32, base85, hexadecimal, uuencode, as a list of bytes or
+/// by escapes, from any offset, also one within the other, and holds a table or compressed data
+/// anywhere. Long runs of data that nothing knows are refused as well, unless `is_page`: the
+/// scripts of pages and charts bring such. Pictures must be what CheckPng and CheckJpeg accept;
+/// fonts pass. Takes time in proportion to the text.
+Refusal CheckEmbedded(std::string_view text, int64_t max_rows, bool is_page);
+
+/// The part of CheckEmbedded that is for escapes (%2C, \n, \x2c).
+Refusal CheckEscapes(std::string_view text, int64_t max_rows, bool is_page);
 
 /// Refuses what isn't an SVG document from its root element to the end, that defines entities, or
 /// that has paths or points which are not coordinates and commands.

@@ -321,6 +321,16 @@ TEST_F(CollectTest, WithheldOutputsGetAMessageThatGoesAway) {
   EXPECT_EQ(Files("medium"), (Names{"output", "output/r.txt"}));
 }
 
+TEST_F(CollectTest, AnOutputBeneathTheMessagesNameStays) {
+  request_.output_spec = {{"output/**/*.txt", Level::kModeratelySensitive}};
+  dir_.Write("scratch/output/r.txt", "patient_id,age\n1,2\n");
+  dir_.Write("scratch/output/r.txt.txt/s.txt", "a result\n");
+  const Collection collection = Collect();
+  ASSERT_EQ(Paths(collection), (Names{"output/r.txt", "output/r.txt.txt/s.txt"}));
+  EXPECT_EQ(Files("medium"), (Names{"output", "output/r.txt.txt", "output/r.txt.txt/s.txt"}));
+  EXPECT_EQ(dir_.Read("high/output/r.txt"), "patient_id,age\n1,2\n");
+}
+
 TEST_F(CollectTest, AnOutputThatIsNamedLikeAMessageStays) {
   dir_.Write("scratch/output/r.txt", "patient_id,age\n1,2\n");
   dir_.Write("scratch/output/r.txt.txt", "a result\n");

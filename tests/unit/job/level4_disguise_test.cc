@@ -1,0 +1,236 @@
+// Patient-level rows under names, between separators and in encodings that carrel's authors met
+// late; and the files of honest tools that look like them. See also level4_test.cc.
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include "job/identifier_names.h"
+#include "job/level4_checks.h"
+#include "job/level4_runs.h"
+#include "unit/job/outputs_support.h"
+
+namespace carrel {
+namespace {
+
+class Level4DisguiseTest : public testing::Test {
+ protected:
+  std::string Reason(const std::string& name, std::string_view content) {
+    dir_.Write("file", content);
+    const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
+    auto verdict = CheckLevel4(fd.get(), "output/" + name, Level4Rules());
+    EXPECT_TRUE(verdict.has_value());
+    return verdict ? verdict->refusal.value_or("") : "";
+  }
+  void Passes(const std::string& name, std::string_view content) {
+    EXPECT_EQ(Reason(name, content), "") << name << ":\n" << content.substr(0, 300);
+  }
+  void Withheld(const std::string& name, std::string_view content, const std::string& why) {
+    const std::string reason = Reason(name, content);
+    EXPECT_NE(reason.find(why), std::string::npos) << name << " gave \"" << reason << "\":\n"
+                                                   << content.substr(0, 300);
+  }
+  outputs_testing::TempDir dir_;
+};
+
+const char kNamesPatients[] = "patient identifiers";
+
+std::string PatientRows(const std::string& separator = ",", const std::string& end = "\n",
+                        const std::string& name = "patient_id") {
+  std::string rows = name + separator + "sex" + separator + "age" + end;
+  for (int i = 0; i < 60; ++i)
+    rows += std::to_string(18134063 + 7919 * i) + separator + (i % 3 ? "F" : "M") + separator +
+            std::to_string(20 + i * 7 % 70) + end;
+  return rows;
+}
+
+TEST_F(Level4DisguiseTest, NamesOfIdentifiers) {
+  for (const char* name :
+       {"pseudo_patient_id", "patient_id_x", "PatientIdentifier", "tpp_patient_id", "patientID1",
+        "hashed_patient_id", "Pseudo Patient ID", "patient_id (hashed)", "person_id", "PersonId",
+        "participant_id", "p\u0430tient_id", "\u0440\u0430tient_id", "pat\u00edent_id",
+        "patient_\u0131d", "\U0001d429atient_id", "pat\u00adient_id"}) {
+    EXPECT_TRUE(IsPatientIdentifier(name)) << name;
+    EXPECT_TRUE(MentionsPatientIdentifier(name)) << name;
+    for (const char* file : {"a.csv", "a.txt", "a.html"})
+      Withheld(file, PatientRows(",", "\n", name), kNamesPatients);
+    Withheld("a.json", "[{\"" + std::string(name) + "\": 1}]", kNamesPatients);
+  }
+}
+
+TEST_F(Level4DisguiseTest, NamesOfNumbersOfIdentifiers) {
+  for (const char* name :
+       {"patient_id_count", "n_patient_id", "missing_patient_id", "unique_patient_ids", "patients",
+        "patient", "joined on patient_id", "NHS_North_West", "total persons", "person",
+        "patient_idea", "nhs_number_missing", "outpatient_index", "covid", "id"}) {
+    EXPECT_FALSE(IsPatientIdentifier(name)) << name;
+    Passes("a.csv", "sex," + std::string(name) + "\nF,1024\nM,2048\n");
+  }
+}
+
+TEST_F(Level4DisguiseTest, AnySeparator) {
+  for (const char* separator : {"-", "<", ">", "(", "[", "{", "'", ".", "\u00b0", "\u2192",
+                                "\u2014", "\u20ac", "\U0001f600", "\u2063", "\u3164", "\u2800"})
+    for (const char* file : {"a.csv", "a.txt", "a.log", "a.md"})
+      Withheld(file, PatientRows(separator), kNamesPatients);
+  // A whole table in one line.
+  for (const char* end : {" ; ", " / ", " | "})
+    for (const char* file : {"a.txt", "a.md", "a.html"})
+      Withheld(file, PatientRows(",", end), kNamesPatients);
+}
+
+std::string Encoded(const std::string& data, const std::string& digits, unsigned bits) {
+  std::string text;
+  uint32_t pending = 0;
+  unsigned count = 0;
+  for (char c : data)
+    for (pending = pending << 8 | static_cast<unsigned char>(c), count += 8; count >= bits;
+         count -= bits)
+      text += digits[pending >> (count - bits) & ((1u << bits) - 1)];
+  if (count > 0) text += digits[pending << (bits - count) & ((1u << bits) - 1)];
+  return text;
+}
+
+std::string Grouped(const std::string& text, size_t width, const std::string& before,
+                    const std::string& between) {
+  std::string grouped;
+  for (size_t i = 0; i < text.size(); i += width)
+    grouped += (i == 0 ? "" : between) + before + text.substr(i, width);
+  return grouped;
+}
+
+const char kBase64Digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const char kBase32Digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+// One member of gzip's, by zlib's own one-shot.
+std::string Compressed(const std::string& text) {
+  uLongf size = compressBound(text.size());
+  std::string out(size, '\0');
+  compress(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(text.data()),
+           text.size());
+  out.resize(size);
+  return out;
+}
+
+TEST_F(Level4DisguiseTest, EveryEncoding) {
+  for (const auto& [data, why] :
+       {std::pair<std::string, std::string>{PatientRows(), kNamesPatients},
+        {Compressed(PatientRows()), "compressed data"}}) {
+    const std::string hex = Encoded(data, "0123456789abcdef", 4);
+    const std::string base64 = Encoded(data, kBase64Digits, 6);
+    std::string decimal;
+    for (char c : data) decimal += std::to_string(static_cast<unsigned char>(c)) + ", ";
+    for (const std::string& text :
+         {hex, Encoded(data, "0123456789ABCDEF", 4), Grouped(hex, 2, "", " "),
+          Grouped(hex, 2, "", ":"), Grouped(hex, 2, "0x", ", "), Grouped(hex, 2, "\\x", ""),
+          Grouped(hex, 32, "", "\n"), Grouped(hex, 32, "    \"", "\"\n"),
+          Encoded(data, kBase32Digits, 5), Encoded(data, "01", 1), Grouped(base64, 76, "", " "),
+          Grouped(base64, 32, "", "\n"), Grouped(base64, 60, "\"", "\"\n"), decimal,
+          Encoded(base64, kBase64Digits, 6), Encoded(hex, kBase64Digits, 6),
+          Encoded(base64, "0123456789abcdef", 4)})
+      for (const char* file : {"a.txt", "a.log", "a.md", "a.html"})
+        Withheld(file, "Result of the model\n" + text + "\nthe end\n", why);
+  }
+  std::string wide;  // UTF-16
+  for (char c : PatientRows()) wide += std::string(1, c) + '\0';
+  Withheld("a.txt", Encoded(wide, kBase64Digits, 6), kNamesPatients);
+}
+
+TEST_F(Level4DisguiseTest, Escapes) {
+  std::string url, program, uu = "begin 644 rows.csv\n";
+  for (char c : PatientRows()) {
+    url += c == ',' ? "%2C" : c == '\n' ? "%0A" : std::string(1, c);
+    program += c == '\n' ? "\\n" : c == ',' ? "\\u002c" : std::string(1, c);
+  }
+  for (size_t i = 0; i < PatientRows().size(); i += 45) {
+    std::string line = PatientRows().substr(i, 45);
+    uu += static_cast<char>(' ' + line.size());
+    line.resize((line.size() + 2) / 3 * 3, '\0');
+    for (char c : Encoded(line, kBase64Digits, 6))
+      uu += static_cast<char>(' ' + std::string_view(kBase64Digits).find(c));
+    uu += '\n';
+  }
+  for (const char* file : {"a.txt", "a.log", "a.md"}) {
+    Withheld(file, "see data:text/csv," + url + "\n", kNamesPatients);
+    Withheld(file, "'" + program + "'\n", kNamesPatients);
+    Withheld(file, uu + "`\nend\n", kNamesPatients);
+  }
+  Withheld("a.html", "<p><a href=\"data:text/csv;charset=utf-8," + url + "\">x</a></p>",
+           kNamesPatients);
+  Withheld("a.html", "<p>\"" + program + "\"</p>", kNamesPatients);
+  Withheld("a.svg", "<svg><a href='data:text/csv," + url + "'/></svg>", kNamesPatients);
+  std::string bytes = "b'";
+  for (char c : Compressed(PatientRows())) {
+    char escape[8];
+    snprintf(escape, sizeof escape, "\\x%02x", static_cast<unsigned char>(c));
+    bytes += c >= 0x20 && c != '\\' ? std::string(1, c) : c == '\\' ? "\\\\" : escape;
+  }
+  Withheld("a.log", bytes + "'\n", "compressed data in escapes");
+}
+
+TEST_F(Level4DisguiseTest, LongRunsThatNothingKnows) {
+  std::string noise;
+  for (uint32_t i = 0, state = 1; i < 3000; ++i, state = state * 1664525u + 1013904223u)
+    noise += static_cast<char>(state >> 24);
+  Withheld("a.txt", Encoded(noise, kBase64Digits, 6), "a long run of data in base64");
+  Withheld("a.log", Encoded(noise, "0123456789abcdef", 4), "a long run of data in hexadecimal");
+  Passes("a.html", "<script>x=\"" + Encoded(noise, kBase64Digits, 6) + "\"</script>");
+  Passes("a.txt", Encoded(noise.substr(0, 256), kBase64Digits, 6) + "\n");
+}
+
+// R Markdown's page has DEL in the strings of highlight.js, Plotly's has \x1a and \x01.
+TEST_F(Level4DisguiseTest, ScriptsOfPages) {
+  const std::string page =
+      "<html><script>x=/[a-zA-Z_\x7f-\xc3\xbf]*/;y=\"\\x89PNG\\r\\n\x1a\\n\";z=\"\\0\x01\"</"
+      "script></html>";
+  Passes("a.html", page);
+  Withheld("a.txt", page, "control");
+  Withheld("a.svg", "<svg><script>\x01</script></svg>", "control");
+  Withheld("a.html", page + std::string(14, '\x1f'), "control");
+  Withheld("a.html", page + std::string(1, '\0'), "NUL");
+}
+
+TEST_F(Level4DisguiseTest, HonestRuns) {
+  std::string sums, rules, pixels;
+  for (int i = 0; i < 200; ++i) {
+    sums += Encoded(std::string(32, static_cast<char>(i * 37)), "0123456789abcdef", 4) +
+            "  output/file_" + std::to_string(i) + ".csv\n";
+    rules +=
+        std::string(80, '-') + "\n" + std::string(80, '=') + "\n" + std::string(90, '_') + "\n";
+    pixels += std::to_string(i * 37 % 256) + ",";
+  }
+  Passes("sums.txt", sums);
+  Passes("rules.log", rules);
+  Passes("a.html", "<script>colours=[" + pixels + "0]</script>");
+  Passes("a.txt", "\u22120.5 to 1.5 \u2014 don\u2019t \u2705 12 of 15\n");
+  Passes("a.md", "- \U0001f389 done\n- \u274c failed: patient_id missing in 5 of 12\n");
+}
+
+TEST(Level4Runs, GroupsThatBelongTogether) {
+  const Encoding& hex = Encodings()[2];
+  const auto runs = [&](std::string_view text) {
+    std::string found;
+    EXPECT_EQ(ForEachRun(text, hex.digits,
+                         [&](const Digits& run) -> Refusal {
+                           found += std::to_string(run.size()) + " ";
+                           return std::nullopt;
+                         }),
+              std::nullopt);
+    return found;
+  };
+  EXPECT_EQ(runs("0a0b 0c0d 0e0f"), "12 ");
+  EXPECT_EQ(runs("0a0b 0c0d 0e"), "10 ");
+  EXPECT_EQ(runs("0a0b 0c0d, 0e"), "8 2 ");
+  EXPECT_EQ(runs("0a0b0c 0d0e"), "6 4 ");
+  EXPECT_EQ(runs("0a0b and so 0c0d"), "4 1 1 4 ");  // a, d
+  EXPECT_EQ(runs("0x0a, 0x0b, 0x0c"), "6 ");
+  EXPECT_EQ(runs(""), "");
+}
+
+TEST(Level4Runs, Escapes) {
+  EXPECT_EQ(WithoutEscapes("a%2Cb%0a", '%', 2), "a,b\n");
+  EXPECT_EQ(WithoutEscapes("a%2Cb%0a", '%', 3), "");
+  EXPECT_EQ(WithoutEscapes("100% of %zz %", '%', 0), "100% of %zz %");
+  EXPECT_EQ(WithoutEscapes("\\x41\\u0042\\103\\n\\\\\\", '\\', 1), "ABC\n\\\\");
+}
+
+}  // namespace
+}  // namespace carrel
