@@ -1,4 +1,5 @@
 // The BPF source against programs whose calls are known.
+#include <bpf/bpf.h>
 #include <sys/mman.h>
 
 #include "audit/render.h"
@@ -300,6 +301,23 @@ TEST_F(AuditSource, ExecutedFilesHaveTheirDigest) {
     EXPECT_EQ(HexOf(digest), wanted);
   });
   EXPECT_EQ(digests, 1);
+}
+
+// Every call of every process of the host passes through the programs: without a job, they look at
+// nothing but this count.
+TEST_F(AuditSource, JobsAreCountedAsLongAsTheyRun) {
+  const auto jobs = [] {
+    auto objects = OpenBpfObjects(state_->path());
+    uint32_t all = CARREL_BUCKETS, count = 99;
+    EXPECT_EQ(objects ? ::bpf_map_lookup_elem(objects->present.get(), &all, &count) : -1, 0);
+    return count;
+  };
+  uint32_t during = 99;
+  AuditedOptions options;
+  options.running = [&](pid_t) { during = jobs(); };
+  EXPECT_EQ(Run({"getsid", "10"}, options).calls["getsid"], 10u);
+  EXPECT_EQ(during, 1u);
+  EXPECT_EQ(jobs(), 0u);
 }
 
 TEST_F(AuditSource, KilledWhileHeld) {
