@@ -177,7 +177,7 @@ struct JobEntry {
 
 #define CARREL_SLOTS 128
 /// Of the array `present`: for cgroup ids with the same last bits, how many of them are jobs'; the
-/// element after the last says how many there are in all.
+/// element after the last says how many there are in all. (64 bits: as the kernel lays arrays out.)
 #define CARREL_BUCKETS 256
 /// A ring must hold a page's multiple and a power of two. Chosen by measurement: see FORMAT.md.
 #define CARREL_RING_BYTES (4u << 20)

@@ -308,16 +308,26 @@ TEST_F(AuditSource, ExecutedFilesHaveTheirDigest) {
 TEST_F(AuditSource, JobsAreCountedAsLongAsTheyRun) {
   const auto jobs = [] {
     auto objects = OpenBpfObjects(state_->path());
-    uint32_t all = CARREL_BUCKETS, count = 99;
+    const uint32_t all = CARREL_BUCKETS;
+    uint64_t count = 99;
     EXPECT_EQ(objects ? ::bpf_map_lookup_elem(objects->present.get(), &all, &count) : -1, 0);
     return count;
   };
-  uint32_t during = 99;
+  uint64_t during = 99;
   AuditedOptions options;
   options.running = [&](pid_t) { during = jobs(); };
   EXPECT_EQ(Run({"getsid", "10"}, options).calls["getsid"], 10u);
   EXPECT_EQ(during, 1u);
   EXPECT_EQ(jobs(), 0u);
+}
+
+// Programs that see nothing are no source: the action was there.
+TEST_F(AuditSource, AnActionOfWhichNothingWasSeenIsALoss) {
+  TestCgroup cgroup;
+  auto source = AttachBpfSource(state_->path(), cgroup.id(), -1);
+  auto log = AuditLog::Create(state_->path(), "unseen");
+  ASSERT_TRUE(source && log);
+  EXPECT_EQ((*source)->Finish(**log)->lost, 1u);
 }
 
 TEST_F(AuditSource, KilledWhileHeld) {

@@ -91,7 +91,7 @@ struct {
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, CARREL_BUCKETS + 1);
   __type(key, __u32);
-  __type(value, __u32);
+  __type(value, __u64);
 } present SEC(".maps");
 
 struct Ring {
@@ -132,7 +132,7 @@ static __always_inline union Scratch *get_scratch(void) {
 }
 
 static __always_inline bool is_present(__u32 bucket) {
-  __u32 *jobs_in_it = bpf_map_lookup_elem(&present, &bucket);
+  __u64 *jobs_in_it = bpf_map_lookup_elem(&present, &bucket);
   return jobs_in_it && *jobs_in_it;
 }
 
