@@ -8,6 +8,8 @@
 #include <sys/mount.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -36,11 +38,26 @@ Result<UniqueFd> GetPinned(const std::string& path) {
   return UniqueFd(fd);
 }
 
-// The maps that a start needs, if this version is loaded.
-Result<void> GetMaps(BpfObjects& objects) {
+// All programs of the object.
+constexpr const char* kPrograms[] = {"on_enter", "on_exit",     "on_fork",
+                                     "on_exec",  "on_task_end", "on_rename"};
+
+std::string LinkPath(const std::string& directory, const std::string& program) {
+  return directory + "/link-" + program;
+}
+
+// What a start needs, if this version is loaded: maps, and the link of each program. A program
+// without its link would be missed by nobody: the log would look whole.
+Result<void> GetPins(BpfObjects& objects) {
   CARREL_ASSIGN(objects.jobs, GetPinned(objects.directory + "/jobs"));
   CARREL_ASSIGN(objects.slots, GetPinned(objects.directory + "/slots"));
+  CARREL_ASSIGN(objects.present, GetPinned(objects.directory + "/present"));
   CARREL_ASSIGN(objects.stopped, GetPinned(objects.directory + "/stopped"));
+  objects.links.clear();
+  for (const char* program : kPrograms) {
+    CARREL_ASSIGN(UniqueFd link, GetPinned(LinkPath(objects.directory, program)));
+    objects.links.push_back(std::move(link));
+  }
   return {};
 }
 
@@ -70,7 +87,7 @@ int KeepMessage(libbpf_print_level level, const char* format, va_list args) {
 }
 
 Result<void> PinAll(bpf_object* object, const std::string& directory) {
-  for (const char* name : {"jobs", "slots", "rings", "stopped"}) {
+  for (const char* name : {"jobs", "slots", "present", "rings", "stopped"}) {
     bpf_map* map = bpf_object__find_map_by_name(object, name);
     if (map == nullptr) return Fault("audit", "the BPF object has no map " + std::string(name));
     if (bpf_map__pin(map, (directory + "/" + name).c_str()) != 0)
@@ -79,10 +96,12 @@ Result<void> PinAll(bpf_object* object, const std::string& directory) {
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {
     const std::string name = bpf_program__name(program);
+    if (std::find(std::begin(kPrograms), std::end(kPrograms), name) == std::end(kPrograms))
+      return Fault("audit", "the BPF object has a program " + name + " that nobody holds");
     std::unique_ptr<bpf_link, int (*)(bpf_link*)> link(bpf_program__attach(program),
                                                        &bpf_link__destroy);
     if (!link) return SysFault(directory, "attach the BPF program " + name);
-    if (bpf_link__pin(link.get(), (directory + "/link-" + name).c_str()) != 0)
+    if (bpf_link__pin(link.get(), LinkPath(directory, name).c_str()) != 0)
       return SysFault(directory, "pin the BPF link " + name);
   }
   return {};
@@ -124,6 +143,18 @@ Result<void> Load(const std::string& bpffs, const std::string& version) {
   return {};
 }
 
+// Pins of this version of which some are gone. No job may use what is left of them.
+Result<void> RemoveBroken(const BpfObjects& objects, const std::string& bpffs) {
+  CARREL_ASSIGN(UniqueFd dir, OpenPath(bpffs, O_RDONLY | O_DIRECTORY));
+  if (::faccessat(dir.get(), Version().c_str(), F_OK, 0) != 0) return {};
+  if (::flock(objects.lock.get(), LOCK_EX | LOCK_NB) != 0)
+    return Fault(objects.directory, "some of the pinned BPF programs and maps are gone",
+                 "Jobs use the others: when these have ended, the next start makes them anew");
+  CARREL_TRY(RemovePins(dir.get(), Version()));
+  if (::flock(objects.lock.get(), LOCK_SH) != 0) return SysFault(objects.directory, "flock");
+  return {};
+}
+
 }  // namespace
 
 Result<BpfObjects> OpenBpfObjects(const std::string& state_dir) {
@@ -131,12 +162,13 @@ Result<BpfObjects> OpenBpfObjects(const std::string& state_dir) {
   const std::string bpffs = state_dir + "/bpf";
   objects.directory = bpffs + "/" + Version();
   CARREL_ASSIGN(objects.lock, Lock(VersionLock(state_dir, Version()), LOCK_SH));
-  if (GetMaps(objects)) return objects;
+  if (GetPins(objects)) return objects;
   CARREL_ASSIGN(UniqueFd loading, Lock(state_dir + "/bpf-load.lock", LOCK_EX));
   CARREL_TRY(MountBpffs(bpffs));
-  if (GetMaps(objects)) return objects;  // somebody else loaded while this process waited
+  if (GetPins(objects)) return objects;  // somebody else loaded while this process waited
+  CARREL_TRY(RemoveBroken(objects, bpffs));
   CARREL_TRY(Load(bpffs, Version()));
-  CARREL_TRY(GetMaps(objects));
+  CARREL_TRY(GetPins(objects));
   loading.reset();
   // Versions before this one that nothing uses are removed now; failing to is no harm to the job.
   (void)RemoveBpfObjects(state_dir, true).has_value();

@@ -1,7 +1,7 @@
 // The BPF programs and maps of this version of carrel: loaded once per boot, pinned in a bpffs of
 // carrel's own, shared by all jobs. A start only opens pinned maps by path.
 //
-//   <state>/bpf/<digest>/{jobs,slots,rings,stopped}   maps
+//   <state>/bpf/<digest>/{jobs,slots,present,rings,stopped}   maps
 //   <state>/bpf/<digest>/link-*                       attached programs
 //   <state>/bpf/<digest>/ring-N                       the ring of slot N, made on first need
 //   <state>/bpf-<digest>.lock   flock shared: in use; byte N locked: slot N is taken
@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "audit/raw_event.h"
 #include "base/result.h"
@@ -22,17 +23,20 @@ extern const unsigned char kBpfObject[];
 extern const unsigned long kBpfObjectSize;
 extern const char kBpfObjectDigest[];
 
-/// The shared maps, and the lock that keeps them from being removed as an old version.
+/// The shared maps, and the lock that keeps them from being removed as an old version. The programs
+/// stay attached as long as this holds their links, whatever becomes of the pins.
 struct BpfObjects {
   std::string directory;  ///< <state>/bpf/<digest>
   UniqueFd lock;
   UniqueFd jobs;
   UniqueFd slots;
+  UniqueFd present;
   UniqueFd stopped;
+  std::vector<UniqueFd> links;
 };
 
-/// Finds them pinned, or loads and pins them (once per boot and version; tens of ms). Needs
-/// CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
+/// Finds them pinned, or loads and pins them (once per boot and version; tens of ms); pins of which
+/// some are gone are made anew when no job uses them. Needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
 Result<BpfObjects> OpenBpfObjects(const std::string& state_dir);
 
 /// The ring of slot `slot`, made and pinned if it is not there.

@@ -4,8 +4,10 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "audit/audit_log.h"
@@ -30,6 +32,8 @@ constexpr uint32_t kStopAt = CARREL_RING_BYTES / 2;
 constexpr uint32_t kKillAt = CARREL_RING_BYTES / 16 * 15;
 // Between looks at the marks.
 constexpr size_t kStep = CARREL_RING_BYTES / 16;
+
+constexpr size_t kPresentBytes = sizeof(__u64) * (CARREL_BUCKETS + 1);
 
 uint64_t Load(const __u64& shared) {
   return std::atomic_ref<const __u64>(shared).load(std::memory_order_relaxed);
@@ -57,6 +61,8 @@ class BpfSource final : public EventSource {
   Result<void> CheckLoss();
   void Release();
   void Continue();
+  /// Tells the programs that there is one job more (or less).
+  void CountJob(uint64_t cgroup_id, __u64 more);
 
   BpfObjects objects_;
   UniqueFd slot_lock_;
@@ -64,6 +70,7 @@ class BpfSource final : public EventSource {
   UniqueFd freezer_;  ///< cgroup.freeze
   bool frozen_ = false;
   Ring ring_;
+  __u64* present_ = nullptr;  ///< see CARREL_BUCKETS
   SlotState* slots_ = nullptr;
   SlotState* slot_ = nullptr;
   uint32_t index_ = 0;
@@ -80,6 +87,10 @@ Result<std::unique_ptr<EventSource>> BpfSource::Attach(const std::string& state_
                        MAP_SHARED, source->objects_.slots.get(), 0);
   if (slots == MAP_FAILED) return SysFault("audit", "map the BPF slots");
   source->slots_ = static_cast<SlotState*>(slots);
+  void* present = ::mmap(nullptr, kPresentBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                         source->objects_.present.get(), 0);
+  if (present == MAP_FAILED) return SysFault("audit", "map the BPF programs' count of jobs");
+  source->present_ = static_cast<__u64*>(present);
   CARREL_TRY(source->TakeSlot());
   CARREL_TRY(source->Arm(cgroup_id));
   if (cgroup_fd >= 0) {
@@ -110,10 +121,20 @@ Result<void> BpfSource::TakeSlot() {
                "Run fewer jobs at a time");
 }
 
+// Who dies on the way leaves a count that is too high: it costs the host's processes time, until
+// the programs are unloaded. One that is too low would hide a job.
+void BpfSource::CountJob(uint64_t cgroup_id, __u64 more) {
+  for (const uint64_t place : {cgroup_id % CARREL_BUCKETS, uint64_t{CARREL_BUCKETS}})
+    std::atomic_ref<__u64>(present_[place]).fetch_add(more);
+}
+
 Result<void> BpfSource::Arm(uint64_t cgroup_id) {
   // What a reader that died left behind. Its tasks write with another epoch.
   std::atomic_ref<__u32>(slot_->epoch).store(0);
-  if (slot_->cgroup != 0) (void)::bpf_map_delete_elem(objects_.jobs.get(), &slot_->cgroup);
+  if (const uint64_t left = std::exchange(slot_->cgroup, 0); left != 0) {
+    (void)::bpf_map_delete_elem(objects_.jobs.get(), &left);
+    CountJob(left, -1ull);
+  }
 
   CARREL_ASSIGN(UniqueFd ring, OpenRing(objects_, index_));
   CARREL_ASSIGN(ring_, Ring::Map(std::move(ring), CARREL_RING_BYTES));
@@ -137,6 +158,7 @@ Result<void> BpfSource::Arm(uint64_t cgroup_id) {
   slot_->stops = 0;
   slot_->killed = 0;
   slot_->woken = 0;
+  CountJob(cgroup_id, 1);
   slot_->cgroup = cgroup_id;
   std::atomic_ref<__u32>(slot_->epoch).store(epoch_);
   JobEntry entry{index_, epoch_};
@@ -239,6 +261,8 @@ Result<EventCounts> BpfSource::Finish(AuditLog& log) {
     Continue();
   }
   counts_.lost = Load(slot_->lost);
+  // Not even the exec was seen: then the programs saw nothing at all.
+  if (std::atomic_ref<__u32>(slot_->armed).load() == 0) counts_.lost = std::max(counts_.lost, 1ul);
   counts_.stops += Load(slot_->stops);
   counts_.runaway = counts_.lost == 0 && Load(slot_->killed) != 0;
   log.Settle();
@@ -253,11 +277,13 @@ void BpfSource::Release() {
   (void)::bpf_map_delete_elem(objects_.jobs.get(), &cgroup_);
   std::atomic_ref<__u32>(slot_->epoch).store(0);
   slot_->cgroup = 0;
+  CountJob(cgroup_, -1ull);
   cgroup_ = 0;
 }
 
 BpfSource::~BpfSource() {
   if (slot_ != nullptr) Release();
+  if (present_ != nullptr) ::munmap(present_, kPresentBytes);
   if (slots_ != nullptr) ::munmap(slots_, sizeof(SlotState) * CARREL_SLOTS);
 }
 

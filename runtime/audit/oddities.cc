@@ -58,7 +58,7 @@ std::vector<Oddity> OdditiesOf(const AuditEvent& event) {
   if (event.kind == EventKind::kExec && event.has_file && !init && IsWritablePlace(event.file.path))
     out.push_back({kOddProgram, Printable(event.file.path)});
   if (event.kind != EventKind::kCall) return out;
-  if ((event.flags & kCallCompat) != 0 || (event.nr & 0x40000000u) != 0)
+  if ((event.flags & kCallCompat) != 0 || (event.nr & 0xc0000000u) == 0x40000000u)
     out.push_back({kOddForeign, SyscallOf(event)});
   else if (AsksWritableExecutable(event.nr, event.args))
     out.push_back({kOddMemory, SyscallOf(event)});

@@ -91,7 +91,7 @@ Result<TreeHead> ReadHead(const std::string& state_dir, const std::string& direc
 
 Result<void> WriteHead(int dir, const std::string& state_dir, const TreeHead& head) {
   CARREL_ASSIGN(HostKey key, HostKey::Open(state_dir));
-  const std::string text = HeadJson(head, Rfc3339(NowNs())).dump();
+  const std::string text = HeadJson(head, Minute(NowNs())).dump();
   CARREL_ASSIGN(Signature signature, key.Sign(text));
   const Json outer = {{"head", text}, {"key", signature.key_id}, {"signature", signature.hex}};
   // The public half goes with the log, for whoever has only that.

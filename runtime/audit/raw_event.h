@@ -91,7 +91,11 @@ struct RawData {
   char bytes[CARREL_MAX_DATA];  ///< head.value of them
 };
 
-#define CARREL_MAX_PATH_PARTS 48
+/// Arguments that are kept of an exec that failed.
+#define CARREL_MAX_ASKED_ARGS 32
+
+/// A path is read upwards until the root, or as long as a longest part still fits into `parts`.
+#define CARREL_MAX_PATH_PARTS 2048
 #define CARREL_MAX_PART 256
 struct RawFile {
   struct RawHead head;  ///< value: bytes of parts
@@ -172,6 +176,9 @@ struct JobEntry {
 };
 
 #define CARREL_SLOTS 128
+/// Of the array `present`: for cgroup ids with the same last bits, how many of them are jobs'; the
+/// element after the last says how many there are in all. (64 bits: as the kernel lays arrays out.)
+#define CARREL_BUCKETS 256
 /// A ring must hold a page's multiple and a power of two. Chosen by measurement: see FORMAT.md.
 #define CARREL_RING_BYTES (4u << 20)
 

@@ -124,7 +124,9 @@ Result<void> Recorder::AddFile(const char* bytes, size_t size) {
     std::memcpy(&executed.ctime_ns, bytes + offsetof(RawFile, ctime_ns), sizeof executed.ctime_ns);
     std::memcpy(&executed.size, bytes + offsetof(RawFile, size), sizeof executed.size);
   }
-  const std::string path = JoinParts({bytes + kAt, head.value});
+  // Of a path that is too long, what is left is its end: no other path.
+  const char* before = (head.flags & kDataTruncated) != 0 ? "..." : "";
+  const std::string path = before + JoinParts({bytes + kAt, head.value});
   pending.file_offset = pending.text.size();
   pending.file_length = path.size();
   pending.text += path;

@@ -2,11 +2,18 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/if_alg.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <optional>
+
+#include "audit/structures.h"
 #include "audit/syscall_names.h"
 #include "audit/tables/flag_names.h"
 #include "base/clock.h"
@@ -14,20 +21,22 @@
 namespace carrel {
 namespace {
 
-// A structure begins with its flags where it has any.
-std::string StructureText(const AuditEvent& event, const Datum& datum) {
-  uint64_t first = 0;
-  if (datum.bytes.size() < sizeof first) return fmt::format("{{{} bytes}}", datum.bytes.size());
-  memcpy(&first, datum.bytes.data(), sizeof first);
-  const std::string name = SyscallOf(event);
-  if (name == "openat2") return '{' + FlagText(FlagGroup::kOpenFlags, first) + ", ...}";
-  if (name == "clone3") return '{' + FlagText(FlagGroup::kCloneFlags, first) + ", ...}";
-  return fmt::format("{{{} bytes}}", datum.bytes.size());
+std::string ArgvText(std::string_view bytes) {
+  std::string text = "[";
+  for (const std::string& arg : SplitArgv(bytes)) {
+    if (text.size() > 1) text += ", ";
+    text += Quoted(arg);
+  }
+  return text + ']';
 }
 
 std::string DatumText(const AuditEvent& event, const Datum& datum) {
   if (datum.kind == kDataSockaddr) return Printable(SocketAddress(datum.bytes));
-  if (datum.kind == kDataBytes) return StructureText(event, datum);
+  if (datum.kind == kDataArgv) return ArgvText(datum.bytes);
+  if (datum.kind == kDataBytes) {
+    const std::string text = StructureText(event.nr, event.args, datum.arg, datum.bytes);
+    return text.empty() ? fmt::format("{{{} bytes}}", datum.bytes.size()) : text;
+  }
   return Quoted(datum.bytes);
 }
 
@@ -60,27 +69,65 @@ std::vector<std::string> SplitArgv(std::string_view bytes) {
   return argv;
 }
 
+namespace {
+
+// The address as the structure of its family, if it is long enough.
+template <typename Address>
+std::optional<Address> As(std::string_view bytes) {
+  Address address;
+  if (bytes.size() < sizeof address) return std::nullopt;
+  memcpy(&address, bytes.data(), sizeof address);
+  return address;
+}
+
+template <size_t N>
+std::string_view Text(const unsigned char (&name)[N]) {
+  const auto* text = reinterpret_cast<const char*>(name);
+  return {text, ::strnlen(text, N)};
+}
+
+std::string UnixAddress(std::string_view bytes) {
+  const std::string_view path = bytes.substr(offsetof(sockaddr_un, sun_path));
+  if (!path.empty() && path[0] == '\0') return "unix:@" + std::string(path.substr(1));
+  return "unix:" + std::string(path.substr(0, path.find('\0')));
+}
+
+std::string Inet6Address(const sockaddr_in6& address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof text);
+  const std::string scope =
+      address.sin6_scope_id != 0 ? "%" + std::to_string(address.sin6_scope_id) : "";
+  return fmt::format("inet6:[{}{}]:{}", text, scope, ntohs(address.sin6_port));
+}
+
+}  // namespace
+
 std::string SocketAddress(std::string_view bytes) {
   sa_family_t family = 0;
   if (bytes.size() < sizeof family) return "none";
   memcpy(&family, bytes.data(), sizeof family);
-  char text[INET6_ADDRSTRLEN] = "";
-  if (family == AF_UNIX) {
-    std::string_view path = bytes.substr(offsetof(sockaddr_un, sun_path));
-    if (!path.empty() && path[0] == '\0') return "unix:@" + std::string(path.substr(1));
-    return "unix:" + std::string(path.substr(0, path.find('\0')));
-  }
-  if (family == AF_INET && bytes.size() >= sizeof(sockaddr_in)) {
-    sockaddr_in address;
-    memcpy(&address, bytes.data(), sizeof address);
-    inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
-    return fmt::format("inet:{}:{}", text, ntohs(address.sin_port));
-  }
-  if (family == AF_INET6 && bytes.size() >= sizeof(sockaddr_in6)) {
-    sockaddr_in6 address;
-    memcpy(&address, bytes.data(), sizeof address);
-    inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof text);
-    return fmt::format("inet6:[{}]:{}", text, ntohs(address.sin6_port));
+  if (family == AF_UNSPEC) return "unspecified";
+  if (family == AF_UNIX) return UnixAddress(bytes);
+  if (family == AF_INET) {
+    char text[INET_ADDRSTRLEN] = "";
+    if (const auto in = As<sockaddr_in>(bytes)) {
+      inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+      return fmt::format("inet:{}:{}", text, ntohs(in->sin_port));
+    }
+  } else if (family == AF_INET6) {
+    if (const auto in6 = As<sockaddr_in6>(bytes)) return Inet6Address(*in6);
+  } else if (family == AF_NETLINK) {
+    if (const auto netlink = As<sockaddr_nl>(bytes))
+      return fmt::format("netlink:{}:{:#x}", netlink->nl_pid, netlink->nl_groups);
+  } else if (family == AF_VSOCK) {
+    if (const auto vm = As<sockaddr_vm>(bytes))
+      return fmt::format("vsock:{}:{}", vm->svm_cid, vm->svm_port);
+  } else if (family == AF_ALG) {
+    if (const auto alg = As<sockaddr_alg>(bytes))
+      return fmt::format("alg:{}:{}", Text(alg->salg_type), Text(alg->salg_name));
+  } else if (family == AF_PACKET) {
+    if (const auto packet = As<sockaddr_ll>(bytes))
+      return fmt::format("packet:{:#06x}:{}", ntohs(packet->sll_protocol), packet->sll_ifindex);
   }
   return fmt::format("family {}", family);
 }
@@ -160,8 +207,7 @@ std::string DigestText(const AuditEvent& event) {
 
 std::string CallText(const AuditEvent& event) {
   std::string line = ArgumentsText(event);
-  if (!HasResult(event)) return line + " = ?";
-  line += fmt::format(" = {}", event.result);
+  line += HasResult(event) ? fmt::format(" = {}", event.result) : " = ?";
   if (std::string error = ErrorOf(event); !error.empty()) line += ' ' + error;
   if ((event.flags & kCallDenied) != 0) line += " (denied)";
   if (event.has_file) line += " <" + Printable(event.file.path) + '>';
@@ -252,8 +298,7 @@ namespace {
 // What a call came to, in few columns.
 std::string OutcomeText(const AuditEvent& event) {
   if (event.kind != EventKind::kCall) return "";
-  if (!HasResult(event)) return "?";
-  std::string text = ErrorOf(event);
+  std::string text = HasResult(event) ? ErrorOf(event) : "?";
   if (text.empty())
     text = event.result >= 0 && event.result < 1'000'000
                ? std::to_string(event.result)

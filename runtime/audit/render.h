@@ -14,7 +14,8 @@ namespace carrel {
 /// "call", "record", "task"...
 const char* KindName(EventKind kind);
 
-/// "unix:/run/x", "inet:127.0.0.1:5432", "inet6:[::1]:80", or "family 38".
+/// "unix:/run/x", "inet:127.0.0.1:5432", "inet6:[::1]:80", "netlink:PID:GROUPS", "vsock:CID:PORT",
+/// "alg:TYPE:NAME", "packet:PROTOCOL:INTERFACE", or "family 31". Bytes as they are.
 std::string SocketAddress(std::string_view bytes);
 
 /// How a task ended: "exit 3", "signal SIGKILL".

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "audit/render.h"
+#include "audit/structures.h"
 #include "audit/tables/flag_names.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -94,13 +95,17 @@ void AddData(const AuditEvent& event, ObjectWriter& object) {
   if (event.has_file) AddFile(event.file, object);
 }
 
-// Arguments that say something in words: {"0":"AT_FDCWD","2":"O_RDONLY|O_CLOEXEC"}.
+// Arguments that say something in words: {"0":"AT_FDCWD","2":"O_RDONLY|O_CLOEXEC"}; a structure
+// that was kept, too.
 void AddDecoded(const AuditEvent& event, ObjectWriter& object) {
   if ((event.flags & kCallCompat) != 0) return;
   std::optional<ObjectWriter> decoded;
   static constexpr const char* kIndex[] = {"0", "1", "2", "3", "4", "5"};
   for (size_t i = 0; i < 6; ++i) {
-    const std::string text = ArgumentText(event.nr, i, event.args);
+    std::string text = ArgumentText(event.nr, i, event.args);
+    for (const Datum& datum : event.data)
+      if (datum.kind == kDataBytes && datum.arg == i && (datum.flags & kDataFault) == 0)
+        text = StructureText(event.nr, event.args, i, datum.bytes);
     if (text.empty()) continue;
     if (!decoded) decoded.emplace(object.Name("decoded"));
     decoded->Text(kIndex[i], text);

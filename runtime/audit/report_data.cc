@@ -6,6 +6,7 @@
 #include "audit/oddities.h"
 #include "audit/query.h"
 #include "audit/render.h"
+#include "audit/structures.h"
 #include "audit/tables/flag_names.h"
 
 namespace carrel {
@@ -122,12 +123,16 @@ void Gatherer::AddDenied(const AuditEvent& event, int64_t at) {
   for (size_t i = 0; i < count; ++i) {
     std::string text;
     for (const Datum& datum : event.data)
-      if (datum.arg == i && datum.kind == kDataString) text = Quoted(datum.bytes);
+      if (datum.arg == i && datum.kind == kDataString)
+        text = Quoted(datum.bytes);
+      else if (datum.arg == i && datum.kind == kDataBytes)
+        text = StructureText(event.nr, event.args, i, datum.bytes);
     if (text.empty() && !compat) text = ArgumentText(event.nr, i, event.args);
     if (text.empty()) text = event.args[i] < 65536 ? std::to_string(event.args[i]) : "...";
     what += (i > 0 ? ", " : "") + text;
   }
-  Count(out_.denied_calls, what + ')', event, at, ErrorOf(event));
+  const bool killed = (event.flags & kCallNoReturn) != 0;
+  Count(out_.denied_calls, what + ')', event, at, killed ? "killed" : ErrorOf(event));
 }
 
 void Gatherer::AddFiles(const AuditEvent& event, int64_t at, const std::string& error) {

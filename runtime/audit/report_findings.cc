@@ -117,9 +117,14 @@ void Finder::Records() {
 // What a well-behaved program may be refused, because its library tries it and does without.
 bool IsOftenTried(std::string_view call) {
   static constexpr std::string_view kNames[] = {
-      "clone3(", "mbind(", "set_mempolicy(", "rseq(", "get_mempolicy(", "membarrier(", "ioctl("};
+      "clone3(", "mbind(",     "set_mempolicy(", "rseq(",      "get_mempolicy(", "membarrier(",
+      "ioctl(",  "fchmodat2(", "openat2(",       "cachestat(", "mseal("};
+  // Namespaces, and characters typed into a terminal: no library's.
+  static constexpr std::string_view kNever[] = {"CLONE_NEW", "TIOCSTI", "TIOCLINUX"};
+  const auto is_in = [&](std::string_view part) { return call.find(part) != call.npos; };
   return std::any_of(std::begin(kNames), std::end(kNames),
-                     [&](std::string_view name) { return call.starts_with(name); });
+                     [&](std::string_view name) { return call.starts_with(name); }) &&
+         std::none_of(std::begin(kNever), std::end(kNever), is_in);
 }
 
 void Finder::Denied() {

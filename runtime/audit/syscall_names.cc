@@ -25,7 +25,8 @@ const char* Find(const SyscallEntry (&names)[N], uint32_t nr) {
 }  // namespace
 
 std::string SyscallName(uint32_t nr, bool compat) {
-  const bool x32 = !compat && (nr & kX32Bit) != 0 && nr != ~0u;
+  // Of a negative number the bit says nothing.
+  const bool x32 = !compat && (nr & kX32Bit) != 0 && static_cast<int32_t>(nr) >= 0;
   if (x32) nr &= ~kX32Bit;
   const char* name = compat ? Find(kNames32, nr) : Find(kNames64, nr);
   std::string prefix = compat ? "i386:" : x32 ? "x32:" : "";

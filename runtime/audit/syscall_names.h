@@ -1,4 +1,4 @@
-// Names of syscall numbers, from the kernel headers of the build.
+// Names of syscall numbers, from the kernel headers of the build and tables/newer_calls.h.
 #pragma once
 
 #include <cstdint>

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "audit/render.h"
+#include "audit/structures.h"
 #include "audit/syscall_names.h"
 #include "audit/tables/flag_names.h"
 #include "audit/text.h"
@@ -22,6 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)ArgumentCount(nr);
   (void)SyscallName(nr, (args[0] & 1) != 0);
   const std::string_view rest(reinterpret_cast<const char*>(data), size);
+  for (size_t i = 0; i < 6; ++i) (void)StructureText(nr, args, i, rest);
   (void)SocketAddress(rest);
   (void)Printable(rest);
   (void)Utf8(rest);

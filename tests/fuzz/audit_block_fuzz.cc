@@ -26,6 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     (void)Printable(event.file.path);
     (void)Utf8(event.task.comm);
+    (void)EventText(event);
     (void)ErrorOf(event);
     (void)ExitText(event.code);
     (void)SyscallName(event.nr, (event.flags & kCallCompat) != 0);

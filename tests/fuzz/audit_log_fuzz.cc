@@ -1,4 +1,5 @@
-// A file that says it is an audit log: all of it, then as a query reads it.
+// A file that says it is an audit log: all of it, then as a query reads it; and all that is
+// printed.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -8,8 +9,19 @@
 
 #include "audit/block_filter.h"
 #include "audit/log_reader.h"
+#include "audit/render.h"
 
 namespace {
+
+// In every form that a command has.
+void Print(const carrel::AuditEvent& event, const carrel::LogReader& log) {
+  std::string out;
+  AppendEventJson(event, log, out);
+  AppendTraceJson(event, log, out);
+  AppendTraceName(event, out);
+  (void)EventCsv(event, log);
+  (void)EventLine(event, log, 80);
+}
 
 void ReadAll(const std::string& path, bool by_header) {
   using namespace carrel;
@@ -26,6 +38,7 @@ void ReadAll(const std::string& path, bool by_header) {
     for (;;) {
       auto row = log->NextEvent(event);
       if (!row || !*row) break;
+      Print(event, *log);
     }
   }
 }

@@ -109,6 +109,51 @@ TEST(AuditFailure, AKilledSupervisorLeavesALogThatReadsToItsLastBlock) {
   jail.ExpectNothingLeft("killed");
 }
 
+uint64_t CallsNamed(const Jail& jail, const std::string& id, const std::string& name) {
+  uint64_t count = 0;
+  ForEachRow(jail, id, [&](const AuditEvent& event) {
+    count += event.kind == EventKind::kCall && SyscallName(event.nr, false) == name;
+  });
+  return count;
+}
+
+// The directory of the pins, below the jail's state.
+std::string Pins(const Jail& jail) {
+  for (const auto& entry : std::filesystem::directory_iterator(jail.state() + "/bpf"))
+    if (entry.is_directory()) return entry.path();
+  return "";
+}
+
+// Without its link a program sees nothing, and the log would say nothing of that.
+TEST(AuditFailure, PinsThatAreGoneAreMadeAnew) {
+  Jail jail({"audit_calls"});
+  ASSERT_EQ(jail.Run({"--", "/audit_calls", "getppid", "10"}).status, 0);
+  for (const char* pin : {"link-on_exit", "slots", "link-on_enter"}) {
+    ASSERT_TRUE(std::filesystem::remove(Pins(jail) + "/" + pin)) << pin;
+    const Outcome outcome = jail.Run({"--id", pin, "--", "/audit_calls", "getppid", "1000"});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(CallsNamed(jail, pin, "getppid"), 1000u) << pin;
+    EXPECT_EQ(Verdict(jail, pin).finding, LogFinding::kWhole);
+  }
+}
+
+// A running job does not depend on its pins, and another cannot begin with half of them.
+TEST(AuditFailure, PinsThatGoUnderARunningJobCostNoEvent) {
+  Jail jail({"audit_calls", "act"});
+  Process running = jail.Start({"--id", "runs", "--", "/audit_calls", "short", "5000"});
+  ASSERT_TRUE(Eventually([&] { return TasksOf("runs").size() > 1; }, 60)) << running.Err();
+  ASSERT_TRUE(std::filesystem::remove(Pins(jail) + "/link-on_exit"));
+  const Outcome refused = jail.Run({"--id", "half", "--", "/act", "echo"});
+  EXPECT_EQ(refused.status, 70);
+  EXPECT_THAT(refused.err, HasSubstr("some of the pinned BPF programs and maps are gone"));
+  ASSERT_EQ(::umount2((jail.state() + "/bpf").c_str(), MNT_DETACH), 0);
+  EXPECT_EQ(running.Wait(), 0) << running.Err();
+  EXPECT_EQ(CallsNamed(jail, "runs", "getsid"), 5000u);
+  EXPECT_EQ(Verdict(jail, "runs").finding, LogFinding::kWhole);
+  EXPECT_EQ(jail.Run({"--id", "next", "--", "/audit_calls", "getppid", "10"}).status, 0);
+  EXPECT_EQ(CallsNamed(jail, "next", "getppid"), 10u);
+}
+
 // `carrel exec` where the kernel refuses BPF.
 Outcome RunWithoutBpf(Jail& jail, const std::string& id, std::vector<std::string> options) {
   std::vector<std::string> words = {CARREL_BINARY, "exec",        "--state", jail.state(),

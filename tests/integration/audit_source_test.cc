@@ -1,6 +1,8 @@
 // The BPF source against programs whose calls are known.
+#include <bpf/bpf.h>
 #include <sys/mman.h>
 
+#include "audit/render.h"
 #include "base/digest.h"
 #include "support/audited.h"
 #include "support/carrel.h"
@@ -34,6 +36,23 @@ class AuditSource : public testing::Test {
   static TempDir* state_;
 };
 TempDir* AuditSource::state_ = nullptr;
+
+// The rows of a log, for what counts do not tell.
+void ForEachRow(const AuditedRun& run, const std::function<void(const AuditEvent&)>& visit) {
+  auto reader = LogReader::Open(run.path);
+  ASSERT_TRUE(reader.has_value());
+  EXPECT_TRUE(ForEachEvent(*reader, {}, visit).has_value());
+}
+
+// The path of the opened file whose name is `file`.
+std::string OpenedBelow(const AuditedRun& run) {
+  EXPECT_EQ(run.status, 0);
+  std::string path;
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.has_file && event.file.path.ends_with("/file")) path = event.file.path;
+  });
+  return path;
+}
 
 // A test that is interrupted leaves its group; the next one finds no such owner.
 TEST(AuditSourceGroups, OfDeadTestsAreRemoved) {
@@ -100,6 +119,41 @@ TEST_F(AuditSource, KilledByTheFilter) {
   EXPECT_TRUE(WIFSIGNALED(run.status));
   EXPECT_EQ(run.calls["getpriority"], 1u);
   EXPECT_EQ(run.denied, 1u);
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.kind != EventKind::kCall || SyscallOf(event) != "getpriority") return;
+    EXPECT_EQ(event.flags, kCallDenied | kCallNoReturn);
+  });
+}
+
+// Of such a call the kernel's tracepoints show neither entry nor exit.
+TEST_F(AuditSource, ThreadsKilledByTheFilter) {
+  auto run = Run({"kill-threads", "20"});
+  EXPECT_EQ(run.status, 0);
+  EXPECT_EQ(run.calls["chmod"], 20u);
+  EXPECT_EQ(run.denied, 20u);
+  EXPECT_EQ(run.counts.denied, 20u);
+  EXPECT_EQ(run.calls["getsid"], 1u);
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.kind != EventKind::kCall || SyscallOf(event) != "chmod") return;
+    EXPECT_EQ(event.flags, kCallDenied | kCallNoReturn);
+  });
+}
+
+TEST_F(AuditSource, FailedExecsHaveTheirArguments) {
+  auto run = Run({"failed-execs"});
+  EXPECT_EQ(run.status, 0);
+  std::vector<std::string> lines;
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.kind == EventKind::kCall && SyscallOf(event) == "execve" && event.result != 0)
+      lines.push_back(CallText(event));
+  });
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0].substr(0, lines[0].find("],") + 1),
+            "execve(\"/nowhere/program\", [\"program\", \"--with\", \"two words\"]");
+  EXPECT_EQ(lines[1].substr(0, lines[1].find("],") + 1),
+            "execve(\"/nowhere/long\", [\"a\", \"" + std::string(255, 'x') + "\"]");
+  EXPECT_EQ(lines[2], "execve(\"/nowhere/none\", 0, 0) = -2 ENOENT");
+  EXPECT_EQ(lines[3], "execve(\"/nowhere/bad\", 8, 0) = -14 EFAULT");
 }
 
 TEST_F(AuditSource, ExecFromAThread) {
@@ -141,13 +195,6 @@ TEST_F(AuditSource, NothingLostWithManyWritersAndASlowReader) {
   auto run = Run({"crowd", "32", "30000"}, {.reader_pause_ms = 100, .pid_namespace = true});
   EXPECT_EQ(run.calls["getppid"], 960000u);
   EXPECT_GT(run.counts.stops, 0u);
-}
-
-// The rows of a log, for what counts do not tell.
-void ForEachRow(const AuditedRun& run, const std::function<void(const AuditEvent&)>& visit) {
-  auto reader = LogReader::Open(run.path);
-  ASSERT_TRUE(reader.has_value());
-  EXPECT_TRUE(ForEachEvent(*reader, {}, visit).has_value());
 }
 
 TEST_F(AuditSource, AReaderThatIsBehindFreezesTheAction) {
@@ -224,6 +271,22 @@ TEST_F(AuditSource, StructuresAndMessagesAddresses) {
   EXPECT_EQ(seen, 3);
 }
 
+// What the kernel opened below many directories is known by its whole path.
+TEST_F(AuditSource, DeepFilesHaveTheirPath) {
+  TempDir base;
+  std::string directories;
+  for (int i = 0; i < 500; ++i) directories += "/d";
+  EXPECT_EQ(OpenedBelow(Run({"deep-file", "500", base.path(), "d"})),
+            base.path() + directories + "/file");
+}
+
+TEST_F(AuditSource, AnEndIsNotTakenForAPath) {
+  TempDir base;
+  auto run = Run({"deep-file", "50", base.path(), std::string(200, 'd')});
+  const std::string path = OpenedBelow(run);
+  EXPECT_TRUE(path.starts_with(".../ddd") && path.ends_with("/file")) << path;
+}
+
 TEST_F(AuditSource, ExecutedFilesHaveTheirDigest) {
   auto run = Run({"vfork", "20"});
   const std::string wanted = Sha256Hex(*ReadFile(Payload("audit_calls")));
@@ -238,6 +301,33 @@ TEST_F(AuditSource, ExecutedFilesHaveTheirDigest) {
     EXPECT_EQ(HexOf(digest), wanted);
   });
   EXPECT_EQ(digests, 1);
+}
+
+// Every call of every process of the host passes through the programs: without a job, they look at
+// nothing but this count.
+TEST_F(AuditSource, JobsAreCountedAsLongAsTheyRun) {
+  const auto jobs = [] {
+    auto objects = OpenBpfObjects(state_->path());
+    const uint32_t all = CARREL_BUCKETS;
+    uint64_t count = 99;
+    EXPECT_EQ(objects ? ::bpf_map_lookup_elem(objects->present.get(), &all, &count) : -1, 0);
+    return count;
+  };
+  uint64_t during = 99;
+  AuditedOptions options;
+  options.running = [&](pid_t) { during = jobs(); };
+  EXPECT_EQ(Run({"getsid", "10"}, options).calls["getsid"], 10u);
+  EXPECT_EQ(during, 1u);
+  EXPECT_EQ(jobs(), 0u);
+}
+
+// Programs that see nothing are no source: the action was there.
+TEST_F(AuditSource, AnActionOfWhichNothingWasSeenIsALoss) {
+  TestCgroup cgroup;
+  auto source = AttachBpfSource(state_->path(), cgroup.id(), -1);
+  auto log = AuditLog::Create(state_->path(), "unseen");
+  ASSERT_TRUE(source && log);
+  EXPECT_EQ((*source)->Finish(**log)->lost, 1u);
 }
 
 TEST_F(AuditSource, KilledWhileHeld) {

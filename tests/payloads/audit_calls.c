@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -98,6 +99,35 @@ static void filter(unsigned action, long nr) {
 static int denied(long n) {
   filter(SECCOMP_RET_ERRNO | EPERM, SYS_chmod);
   for (long i = 0; i < n; ++i) syscall(SYS_chmod, "/etc/refused", 0777);
+  return 0;
+}
+
+// Threads that the filter ends one by one; their process goes on.
+static void* killed_thread(void* unused) {
+  filter(SECCOMP_RET_KILL_THREAD, SYS_chmod);
+  syscall(SYS_chmod, "/etc/refused", 0777);
+  return unused;
+}
+
+static int kill_threads(long n) {
+  for (long i = 0; i < n; ++i) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, killed_thread, NULL);
+    pthread_join(thread, NULL);
+  }
+  syscall(SYS_getsid, 0);
+  return 0;
+}
+
+static int failed_execs(void) {
+  char* argv[] = {"program", "--with", "two words", NULL};
+  syscall(SYS_execve, "/nowhere/program", argv, NULL);
+  static char longest[300];
+  memset(longest, 'x', sizeof longest - 1);
+  char* long_argv[] = {"a", longest, NULL};
+  syscall(SYS_execve, "/nowhere/long", long_argv, NULL);
+  syscall(SYS_execve, "/nowhere/none", NULL, NULL);
+  syscall(SYS_execve, "/nowhere/bad", 8, NULL);
   return 0;
 }
 
@@ -196,6 +226,14 @@ static int structures(void) {
   return fd >= 0 ? 0 : 1;
 }
 
+// A file below so many directories that its path is longer than the system's longest.
+static int deep_file(const char* base, long directories, const char* name) {
+  if (chdir(base) != 0) return 1;
+  for (long i = 0; i < directories; ++i)
+    if (mkdir(name, 0700) != 0 || chdir(name) != 0) return 1;
+  return open("file", O_CREAT | O_RDWR, 0600) >= 0 ? 0 : 1;
+}
+
 static int files(const char* path) {
   int fd = open(path, O_RDONLY);
   char missing[4200];
@@ -231,12 +269,15 @@ int main(int argc, char** argv) {
     syscall(SYS_getpriority, 0, 0);
     return 0;
   }
+  if (!strcmp(mode, "kill-threads")) return kill_threads(n);
+  if (!strcmp(mode, "failed-execs")) return failed_execs();
   if (!strcmp(mode, "exec-thread")) return exec_from_thread(argv[0]);
   if (!strcmp(mode, "killed")) return killed_mid_call();
   if (!strcmp(mode, "restart")) return restarts();
   if (!strcmp(mode, "x32")) return x32();
   if (!strcmp(mode, "compat")) return compat(n);
   if (!strcmp(mode, "files")) return files(argv[2]);
+  if (!strcmp(mode, "deep-file") && argc > 4) return deep_file(argv[3], n, argv[4]);
   if (!strcmp(mode, "wakers")) return wakers(n, m);
   if (!strcmp(mode, "structures")) return structures();
   return 64;

@@ -19,6 +19,7 @@
 char kLicense[] SEC("license") = "Dual MIT/GPL";
 
 #define TS_COMPAT 0x0002
+#define SECCOMP_MODE_DEAD 3  // kernel/seccomp.c: its filter has killed the task
 #define SIGKILL 9
 #define SIGCONT 18
 #define SIGSTOP 19
@@ -28,6 +29,7 @@ enum TaskBits {
   kInCall = 1,
   kForkReturn = 2,  ///< a new task's first sys_exit is its parent's clone coming back
   kBeforeExec = 4,  ///< in the exec that would start the recording
+  kDeadSeen = 8,    ///< the call for which the filter killed the task is written
 };
 
 struct TaskState {
@@ -82,6 +84,16 @@ struct {
   __type(value, struct SlotState);
 } slots SEC(".maps");
 
+/// See CARREL_BUCKETS. Every call of every process of the host passes here: what is no job's is to
+/// pay for one look at an array, not for a hash.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, CARREL_BUCKETS + 1);
+  __type(key, __u32);
+  __type(value, __u64);
+} present SEC(".maps");
+
 struct Ring {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
   __uint(max_entries, 4096);
@@ -117,6 +129,11 @@ struct {
 static __always_inline union Scratch *get_scratch(void) {
   __u32 zero = 0;
   return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+static __always_inline bool is_present(__u32 bucket) {
+  __u64 *jobs_in_it = bpf_map_lookup_elem(&present, &bucket);
+  return jobs_in_it && *jobs_in_it;
 }
 
 /// The slot of a job that is still on, or null.
@@ -416,12 +433,61 @@ static __noinline int put_opened(struct TaskState *t, void *ring, struct SlotSta
   return put_file(t, ring, slot, file, 0);
 }
 
+struct ArgvWalk {
+  __u64 next;  ///< address of the next pointer
+  __u32 offset;
+  __u32 outcome;  ///< 1: reached the end; 2: could not be read
+};
+
+static long next_argument(__u32 index, struct ArgvWalk *walk) {
+  union Scratch *s = get_scratch();
+  if (!s) return 1;
+  __u64 address = 0;
+  long failed = bpf_probe_read_user(&address, sizeof address, (void *)walk->next);
+  if (failed || !address) {
+    walk->outcome = failed ? 2 : 1;
+    return 1;
+  }
+  __u32 offset = walk->offset;
+  if (offset > CARREL_MAX_DATA - CARREL_MAX_PART) return 1;
+  long n = bpf_probe_read_user_str(s->data.bytes + offset, CARREL_MAX_PART, (void *)address);
+  if (n <= 0) {
+    walk->outcome = 2;
+    return 1;
+  }
+  walk->offset = offset + n;
+  walk->next += 8;
+  return n == CARREL_MAX_PART;  // cut off
+}
+
+/// The arguments of an exec that failed. (Those of one that did not are read from the new memory.)
+static __noinline int put_asked_argv(struct TaskState *t, void *ring, struct SlotState *slot) {
+  union Scratch *s = get_scratch();
+  if (!s) return 0;
+  __u32 arg = t->nr == __NR_execve ? 1 : 2;
+  struct ArgvWalk walk = {.next = t->args[arg]};
+  if (!walk.next) return 0;
+  bpf_loop(CARREL_MAX_ASKED_ARGS, next_argument, &walk, 0);
+  __u8 flags = kDataLate;
+  if (walk.outcome == 0) flags |= kDataTruncated;
+  if (walk.outcome == 2) flags |= walk.offset ? kDataTruncated : kDataFault;
+  __u32 length = walk.offset;
+  if (length > CARREL_MAX_DATA) length = CARREL_MAX_DATA;
+  __u64 size = __builtin_offsetof(struct RawData, bytes) + length;
+  fill_head(&s->data.head, t, kRawData, flags, size, length);
+  s->data.arg = arg;
+  s->data.kind = kDataArgv;
+  put(ring, slot, s, size);
+  return 0;
+}
+
 static __always_inline bool is_exec(long nr) { return nr == __NR_execve || nr == __NR_execveat; }
 
 /// Gives a task of a job its storage. Before the job's first exec only a task that tries one gets
 /// it; afterwards every task in the cgroup does, however it came there.
 static __noinline struct TaskState *adopt(struct task_struct *task, __u32 exec) {
   __u64 cgroup = bpf_get_current_cgroup_id();
+  if (!is_present(cgroup % CARREL_BUCKETS)) return 0;
   struct JobEntry *job = bpf_map_lookup_elem(&jobs, &cgroup);
   if (!job) return 0;
   struct SlotState *slot = slot_of(job->slot, job->epoch);
@@ -507,6 +573,7 @@ static __always_inline const volatile struct CallSpec *spec_of(const struct Task
 
 SEC("tp_btf/sys_enter")
 int BPF_PROG(on_enter, struct pt_regs *regs, long nr) {
+  if (!is_present(CARREL_BUCKETS)) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
   struct TaskState *t = bpf_task_storage_get(&tasks, task, 0, 0);
   if (!t) {
@@ -528,10 +595,18 @@ int BPF_PROG(on_enter, struct pt_regs *regs, long nr) {
   return 0;
 }
 
+static __always_inline bool was_killed_by_filter(struct task_struct *task) {
+  return BPF_CORE_READ(task, seccomp.mode) == SECCOMP_MODE_DEAD;
+}
+
 /// An exit whose entry was not seen: the filter's answer, or the end of a call that was entered
 /// before the recording began (only the init can be in one).
 static __always_inline void keep_unseen(struct TaskState *t, struct pt_regs *regs, bool fresh) {
   keep_call(t, regs, regs->orig_ax, fresh ? kCallNoEntry : kCallDenied);
+  if (was_killed_by_filter(bpf_get_current_task_btf())) {
+    t->bits |= kDeadSeen;
+    t->call_flags |= kCallNoReturn;
+  }
   const volatile struct CallSpec *spec = spec_of(t);
   if (!spec) return;
   t->late = spec->strings;
@@ -541,6 +616,7 @@ static __always_inline void keep_unseen(struct TaskState *t, struct pt_regs *reg
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(on_exit, struct pt_regs *regs, long result) {
+  if (!is_present(CARREL_BUCKETS)) return 0;
   struct task_struct *task = bpf_get_current_task_btf();
   struct TaskState *t = bpf_task_storage_get(&tasks, task, 0, 0);
   bool fresh = !t;
@@ -575,10 +651,11 @@ int BPF_PROG(on_exit, struct pt_regs *regs, long result) {
     if ((t->late & kLateRest) ||
         ((spec->address & kAddressAtExit) && result >= 0 && !(t->call_flags & kCallDenied)))
       put_rest(t, ring, slot, 1);
+    if (is_exec(t->nr) && result < 0) put_asked_argv(t, ring, slot);
     if (spec->opens && result >= 0 && !(t->call_flags & kCallDenied))
       put_opened(t, ring, slot, result);
   }
-  put_call(t, ring, slot, result, true);
+  put_call(t, ring, slot, t->call_flags & kCallNoReturn ? 0 : result, true);
   return 0;
 }
 
@@ -671,6 +748,23 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid, struct linux_binprm
   return 0;
 }
 
+/// A task that ends: the call that it is in. When the filter's answer was to end this thread alone
+/// (SECCOMP_RET_KILL_THREAD), neither entry nor exit of that call was seen.
+static __noinline int put_last_call(struct TaskState *t, void *ring, struct SlotState *slot) {
+  struct task_struct *task = bpf_get_current_task_btf();
+  if (t->bits & kInCall) {
+    t->bits &= ~kInCall;
+  } else {
+    if (!was_killed_by_filter(task) || (t->bits & kDeadSeen)) return 0;
+    keep_unseen(t, (struct pt_regs *)bpf_task_pt_regs(task), false);
+  }
+  t->call_flags |= kCallNoReturn;
+  if (t->late) put_strings(t, ring, slot, t->late | 0x80);
+  if (t->late & kLateRest) put_rest(t, ring, slot, 1);
+  put_call(t, ring, slot, 0, false);
+  return 0;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_task_end, struct task_struct *task) {
   struct TaskState *t = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), 0, 0);
@@ -679,13 +773,7 @@ int BPF_PROG(on_task_end, struct task_struct *task) {
   if (!slot) return 0;
   void *ring = bpf_map_lookup_elem(&rings, &t->slot);
   if (!ring) return 0;
-  if (t->bits & kInCall) {
-    t->bits &= ~kInCall;
-    t->call_flags |= kCallNoReturn;
-    if (t->late) put_strings(t, ring, slot, t->late | 0x80);
-    if (t->late & kLateRest) put_rest(t, ring, slot, 1);
-    put_call(t, ring, slot, 0, false);
-  }
+  put_last_call(t, ring, slot);
   struct RawExit record = {.time_ns = bpf_ktime_get_ns()};
   __u8 flags = BPF_CORE_READ(task, signal, oom_mm) ? kExitOom : 0;
   fill_head(&record.head, t, kRawExit, flags, sizeof record, BPF_CORE_READ(task, exit_code));

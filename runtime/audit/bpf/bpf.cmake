@@ -5,6 +5,7 @@ find_program(BPF_STRIP NAMES llvm-strip-14 llvm-strip REQUIRED)
 set(bpf_dir ${CMAKE_CURRENT_SOURCE_DIR}/audit/bpf)
 set(bpf_out ${CMAKE_CURRENT_BINARY_DIR}/audit)
 file(MAKE_DIRECTORY ${bpf_out})
+set(newer_calls ${CMAKE_CURRENT_SOURCE_DIR}/audit/tables/newer_calls.h)
 set(kernel_headers /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
 
 add_custom_command(OUTPUT ${bpf_out}/audit_object.cc
@@ -15,13 +16,13 @@ add_custom_command(OUTPUT ${bpf_out}/audit_object.cc
   COMMAND ${CMAKE_COMMAND} -DINPUT=${bpf_out}/audit.bpf.o -DOUTPUT=${bpf_out}/audit_object.cc
           -P ${bpf_dir}/embed.cmake
   DEPENDS ${bpf_dir}/audit.bpf.c ${bpf_dir}/kernel.h ${bpf_dir}/embed.cmake
-          ${bpf_dir}/../raw_event.h ${bpf_dir}/../call_specs.h
+          ${bpf_dir}/../raw_event.h ${bpf_dir}/../call_specs.h ${newer_calls}
   VERBATIM)
 
 add_custom_command(OUTPUT ${bpf_out}/syscall_tables.inc
-  COMMAND ${CMAKE_COMMAND} -DHEADERS=${kernel_headers}/asm -DOUTPUT=${bpf_out}/syscall_tables.inc
-          -P ${bpf_dir}/syscalls.cmake
-  DEPENDS ${bpf_dir}/syscalls.cmake ${kernel_headers}/asm/unistd_64.h
+  COMMAND ${CMAKE_COMMAND} -DHEADERS=${kernel_headers}/asm -DNEWER=${newer_calls}
+          -DOUTPUT=${bpf_out}/syscall_tables.inc -P ${bpf_dir}/syscalls.cmake
+  DEPENDS ${bpf_dir}/syscalls.cmake ${newer_calls} ${kernel_headers}/asm/unistd_64.h
           ${kernel_headers}/asm/unistd_32.h
   VERBATIM)
 

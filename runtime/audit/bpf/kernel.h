@@ -119,8 +119,13 @@ struct signal_struct {
   struct mm_struct *oom_mm;
 };
 
+struct seccomp {
+  int mode;
+};
+
 struct task_struct {
   struct thread_info thread_info;
+  struct seccomp seccomp;
   struct mm_struct *mm;
   int exit_code;
   int pid;

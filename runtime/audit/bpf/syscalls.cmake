@@ -1,7 +1,13 @@
-# The numbers of unistd_64.h and unistd_32.h as lines of two tables.
+# The numbers of unistd_64.h (and, where that is too old, of newer_calls.h) and unistd_32.h as lines
+# of two tables.
 set(text "")
 foreach(bits 64 32)
   file(STRINGS ${HEADERS}/unistd_${bits}.h lines REGEX "^#define __NR_[a-z0-9_]+ [0-9]+$")
+  if(bits EQUAL 64)
+    file(STRINGS ${NEWER} newer REGEX "^#define __NR_[a-z0-9_]+ [0-9]+$")
+    list(APPEND lines ${newer})
+    list(REMOVE_DUPLICATES lines)
+  endif()
   string(APPEND text "constexpr SyscallEntry kNames${bits}[] = {\n")
   foreach(line ${lines})
     string(REGEX REPLACE "^#define __NR_([a-z0-9_]+) ([0-9]+)$" "    {\\2, \"\\1\"},\n" row ${line})

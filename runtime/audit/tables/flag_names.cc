@@ -1,5 +1,10 @@
 #include "audit/tables/flag_names.h"
 
+#include <linux/prctl.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -17,6 +22,8 @@ namespace carrel {
 namespace {
 
 using tables::CallArguments;
+
+constexpr uint64_t kModeBits = 0xffff;  // umode_t
 
 enum class GroupKind : uint8_t { bits, value };
 
@@ -84,8 +91,21 @@ std::string OpenText(uint64_t value) {
 }
 
 std::string SignalText(uint64_t value) {
+  constexpr int32_t kFirstRealTime = 32, kLast = 64;
+  const auto number = static_cast<int32_t>(value);
+  if (number >= kFirstRealTime && number <= kLast)
+    return "SIGRT_" + std::to_string(number - kFirstRealTime);
   std::string name = FlagText(FlagGroup::kSignal, value);
-  return name.empty() ? std::to_string(static_cast<int32_t>(value)) : name;
+  return name.empty() ? std::to_string(number) : name;
+}
+
+// With MAP_HUGETLB, six bits are the binary logarithm of a page's size.
+std::string MapText(uint64_t value) {
+  uint64_t size = 0;
+  if ((value & MAP_HUGETLB) != 0) size = value >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+  std::string text = FlagText(FlagGroup::kMapFlags, value & ~(size << MAP_HUGE_SHIFT));
+  if (size != 0) Add(text, std::to_string(size) + "<<MAP_HUGE_SHIFT");
+  return text;
 }
 
 std::string CloneText(uint64_t value) {
@@ -114,6 +134,21 @@ std::string FutexText(uint64_t value) {
   return text;
 }
 
+std::string SocketLevelText(uint64_t level) {
+  const std::string name = FlagText(FlagGroup::kSocketLevel, level);
+  return name.empty() ? FlagText(FlagGroup::kProtocol, level) : name;
+}
+
+std::string SocketOptionText(uint64_t level, uint64_t option) {
+  if (level == SOL_SOCKET) return FlagText(FlagGroup::kSocketOption, option);
+  return level == IPPROTO_TCP ? FlagText(FlagGroup::kTcpOption, option) : "";
+}
+
+std::string ProtocolText(uint64_t family, uint64_t protocol) {
+  if (family != AF_INET && family != AF_INET6) return "";
+  return FlagText(FlagGroup::kProtocol, protocol);
+}
+
 std::string WithPermissions(FlagGroup group, uint64_t flags, uint64_t permissions) {
   std::string text = flags != 0 ? FlagText(group, flags) : "";
   Add(text, Octal(permissions));
@@ -132,7 +167,22 @@ std::string PrctlText(uint64_t option, uint64_t value) {
   const std::string name = FlagText(FlagGroup::kPrctl, option);
   if (name == "PR_CAPBSET_READ" || name == "PR_CAPBSET_DROP")
     return FlagText(FlagGroup::kCapability, value);
+  if (name == "PR_CAP_AMBIENT") return FlagText(FlagGroup::kAmbientOperation, value);
   return name == "PR_SET_PDEATHSIG" ? SignalText(value) : "";
+}
+
+std::string AmbientText(uint64_t option, uint64_t operation, uint64_t value) {
+  const bool names_one = option == PR_CAP_AMBIENT && operation != PR_CAP_AMBIENT_CLEAR_ALL;
+  return names_one ? FlagText(FlagGroup::kCapability, value) : "";
+}
+
+// The kernel takes an int of most arguments of flags: what a caller leaves in the upper half of the
+// register says nothing.
+uint64_t AsKernelTakesIt(uint32_t nr, uint64_t value) {
+  static constexpr uint32_t kWhole[] = {__NR_mmap,  __NR_mprotect, __NR_pkey_mprotect, __NR_mremap,
+                                        __NR_mount, __NR_clone,    __NR_unshare};
+  const bool whole = std::find(std::begin(kWhole), std::end(kWhole), nr) != std::end(kWhole);
+  return whole ? value : static_cast<uint32_t>(value);
 }
 
 const CallArguments* Find(uint32_t nr) {
@@ -154,15 +204,15 @@ std::string FlagText(FlagGroup group, uint64_t value) {
 std::string ArgumentText(uint32_t nr, size_t i, const std::array<uint64_t, 6>& args) {
   const CallArguments* call = Find(nr);
   if (call == nullptr || i >= call->count) return "";
-  const uint64_t value = args[i];
+  const uint64_t value = AsKernelTakesIt(nr, args[i]);
   const uint8_t kind = call->kinds[i];
   switch (kind) {
     case tables::kPlain:
       return "";
     case tables::kOctal:
-      return Octal(value);
+      return Octal(value & kModeBits);
     case tables::kTypeAndMode:
-      return WithPermissions(FlagGroup::kFileType, value & 0170000, value & ~uint64_t{0170000});
+      return WithPermissions(FlagGroup::kFileType, value & 0170000, value & 0007777);
     case tables::kShmGet:
       return WithPermissions(FlagGroup::kIpcFlags, value & ~uint64_t{0777}, value & 0777);
     case tables::kCloneWord:
@@ -179,6 +229,18 @@ std::string ArgumentText(uint32_t nr, size_t i, const std::array<uint64_t, 6>& a
       std::string name = FlagText(FlagGroup::kDirFd, value);
       return name.empty() ? std::to_string(static_cast<int32_t>(value)) : name;
     }
+    case tables::kMapFlags:
+      return MapText(value);
+    case tables::kSignal:
+      return SignalText(value);
+    case tables::kSocketProtocol:
+      return ProtocolText(args[i - 2], value);
+    case tables::kSocketLevel:
+      return SocketLevelText(value);
+    case tables::kSocketOption:
+      return SocketOptionText(static_cast<uint32_t>(args[i - 1]), value);
+    case tables::kAmbientCapability:
+      return AmbientText(args[0], args[1], value);
     case tables::kId:
       return std::to_string(static_cast<int32_t>(value));
     default:

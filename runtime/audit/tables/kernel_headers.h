@@ -11,6 +11,7 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/eventpoll.h>
+#include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/fanotify.h>
 #include <linux/fcntl.h>
@@ -19,9 +20,11 @@
 #include <linux/futex.h>
 #include <linux/inotify.h>
 #include <linux/keyctl.h>
+#include <linux/landlock.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <linux/pidfd.h>
 #include <linux/prctl.h>
 #include <linux/ptrace.h>
@@ -36,3 +39,4 @@
 #include <linux/time.h>
 #include <linux/userfaultfd.h>
 #include <linux/wait.h>
+#include <linux/xattr.h>

@@ -1,7 +1,12 @@
 #include "audit/render.h"
 
 #include <gtest/gtest.h>
+#include <linux/if_alg.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <linux/vm_sockets.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "audit/recorder.h"
@@ -30,8 +35,15 @@ TEST(SyscallNames, ComeFromTheKernelsHeaders) {
   EXPECT_EQ(SyscallName(0x40000000u | 39, false), "x32:getpid");
   EXPECT_EQ(SyscallName(60000, false), "syscall_60000");
   EXPECT_EQ(SyscallName(~0u, false), "syscall_-1");
+  EXPECT_EQ(SyscallName(static_cast<uint32_t>(-38), false), "syscall_-38");
+  EXPECT_EQ(SyscallName(452, false), "fchmodat2");  // newer than Debian 12's headers
   EXPECT_EQ(SyscallNumber("openat2"), 437u);
   EXPECT_FALSE(SyscallNumber("no_such").has_value());
+}
+
+template <typename T>
+std::string Address(const T& address) {
+  return SocketAddress({reinterpret_cast<const char*>(&address), sizeof address});
 }
 
 TEST(SocketAddress, IsDecoded) {
@@ -43,6 +55,34 @@ TEST(SocketAddress, IsDecoded) {
   EXPECT_EQ(SocketAddress(std::string("\x01\0/run/x\0y", 10)), "unix:/run/x");
   EXPECT_EQ(SocketAddress(std::string("\x01\0\0abstract", 11)), "unix:@abstract");
   EXPECT_EQ(SocketAddress(std::string("\x28\0\0\0", 4)), "family 40");
+  sockaddr_in6 in6{};
+  in6.sin6_family = AF_INET6;
+  in6.sin6_port = htons(80);
+  in6.sin6_addr.s6_addr[15] = 1;
+  EXPECT_EQ(Address(in6), "inet6:[::1]:80");
+  in6.sin6_scope_id = 3;
+  EXPECT_EQ(Address(in6), "inet6:[::1%3]:80");
+  sockaddr_vm vm{};
+  vm.svm_family = AF_VSOCK;
+  vm.svm_port = 1024;
+  vm.svm_cid = 2;
+  EXPECT_EQ(Address(vm), "vsock:2:1024");
+  sockaddr_nl netlink{};
+  netlink.nl_family = AF_NETLINK;
+  netlink.nl_pid = 7;
+  netlink.nl_groups = 1;
+  EXPECT_EQ(Address(netlink), "netlink:7:0x1");
+  sockaddr_alg alg{};
+  alg.salg_family = AF_ALG;
+  memcpy(alg.salg_type, "hash", 4);
+  memcpy(alg.salg_name, "sha256", 6);
+  EXPECT_EQ(Address(alg), "alg:hash:sha256");
+  sockaddr_ll packet{};
+  packet.sll_family = AF_PACKET;
+  packet.sll_protocol = htons(3);
+  packet.sll_ifindex = 2;
+  EXPECT_EQ(Address(packet), "packet:0x0003:2");
+  EXPECT_EQ(SocketAddress(std::string(16, '\0')), "unspecified");
   EXPECT_EQ(SocketAddress("x"), "none");
 }
 

@@ -192,6 +192,24 @@ TEST(ProfileUse, KeepsRulesThatCallsMet) {
   EXPECT_FALSE(ProfileUse::Of({"{}"}).has_value());
 }
 
+TEST(Findings, WhatNoLibraryTriesIsAnAlarmWhateverItsCall) {
+  ReportData data;
+  data.denied_calls["clone3({flags=CLONE_VM|CLONE_THREAD, exit_signal=0}, 88)"].count = 3;
+  data.denied_calls["ioctl(0, 21523, ...)"].count = 1;
+  LogVerdict whole;
+  whole.finding = LogFinding::kWhole;
+  auto found = FindUnusual(data, whole);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].title, "Calls were denied that libraries often try");
+  EXPECT_EQ(found[0].count, 4u);
+  data.denied_calls["clone3({flags=CLONE_NEWUSER, exit_signal=SIGCHLD}, 88)"].count = 1;
+  data.denied_calls["ioctl(0, TIOCSTI, ...)"].count = 1;
+  found = FindUnusual(data, whole);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].title, "Calls were denied that an analysis does not need");
+  EXPECT_EQ(found[0].count, 2u);
+}
+
 TEST(ReportPage, HoldsItsPolicyAndNoOpenDoor) {
   ReportData data;
   data.job = "j";
