@@ -29,6 +29,8 @@ Exit ExitFor(int code) {
   }
 }
 
+constexpr int kBusyMilliseconds = 10'000;
+
 // Percent-encodes what has a meaning in SQLite's file: URLs.
 std::string FileUrl(const std::string& path) {
   static constexpr char kHex[] = "0123456789ABCDEF";
@@ -39,7 +41,7 @@ std::string FileUrl(const std::string& path) {
     else
       url += static_cast<char>(c);
   }
-  return url + "?mode=ro&immutable=1";
+  return url + "?mode=ro";  // not immutable: a writer is kept away while the query reads
 }
 
 int AllowReading(void*, int action, const char*, const char*, const char*, const char*) {
@@ -115,6 +117,7 @@ Outcome<Database> Open(const std::string& path) {
   Database database(raw);
   if (code != SQLITE_OK)
     return Fail(Exit::kDatabase, std::string("cannot open the database: ") + sqlite3_errstr(code));
+  sqlite3_busy_timeout(raw, kBusyMilliseconds);
   sqlite3_db_config(raw, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(raw, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_set_authorizer(raw, &AllowReading, nullptr);

@@ -9,27 +9,80 @@ namespace {
 
 constexpr size_t kMaxDepth = 64;
 
+std::string EscapePointer(const std::string& key) {
+  std::string escaped;
+  for (char c : key) {
+    if (c == '~')
+      escaped += "~0";
+    else if (c == '/')
+      escaped += "~1";
+    else if (static_cast<unsigned char>(c) < 0x20)
+      escaped += '?';
+    else
+      escaped += c;
+  }
+  return escaped;
+}
+
 // Follows the parse to find what nlohmann_json accepts silently: a key given twice (the last wins
 // there, the first elsewhere: two readers would see two documents) and nesting without end.
 class Strictness {
  public:
   bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
-    if (static_cast<size_t>(depth) > kMaxDepth && problem_.empty())
-      problem_ = "nested deeper than 64 levels";
-    if (event == Json::parse_event_t::object_start) keys_.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys_.pop_back();
-    if (event == Json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second && problem_.empty())
-        problem_ = "the key \"" + key.substr(0, 64) + "\" appears twice in one object";
+    using Event = Json::parse_event_t;
+    if (static_cast<size_t>(depth) > kMaxDepth) Add("nested deeper than 64 levels");
+    switch (event) {
+      case Event::object_start:
+      case Event::array_start:
+        Enter();
+        levels_.push_back({event == Event::array_start, {}, "", 0});
+        break;
+      case Event::object_end:
+      case Event::array_end:
+        levels_.pop_back();
+        break;
+      case Event::key:
+        TakeKey(parsed.get_ref<const std::string&>());
+        break;
+      case Event::value:
+        Enter();
+        break;
     }
     return true;
   }
-  const std::string& problem() const { return problem_; }
+  const std::string& problems() const { return problems_; }
 
  private:
-  std::vector<std::set<std::string>> keys_;
-  std::string problem_;
+  struct Level {
+    bool array;
+    std::set<std::string> keys;
+    std::string key;
+    size_t count;
+  };
+
+  // A member or element begins.
+  void Enter() {
+    if (!levels_.empty() && levels_.back().array) ++levels_.back().count;
+  }
+
+  void TakeKey(const std::string& key) {
+    levels_.back().key = key;
+    if (levels_.back().keys.insert(key).second) return;
+    std::string pointer;
+    for (const Level& level : levels_)
+      pointer += "/" + (level.array ? std::to_string(level.count - 1)
+                                    : EscapePointer(level.key).substr(0, 64));
+    Add(pointer + ": the key \"" + key.substr(0, 64) + "\" appears twice in one object");
+  }
+
+  void Add(const std::string& problem) {
+    if (++count_ <= kMaxProblems) problems_ += (problems_.empty() ? "" : "; ") + problem;
+  }
+
+  static constexpr size_t kMaxProblems = 20;
+  std::vector<Level> levels_;
+  std::string problems_;
+  size_t count_ = 0;
 };
 
 // A deep document would overflow the parser's callback stack and the destructor: count first.
@@ -53,21 +106,6 @@ bool TooDeep(std::string_view text) {
   return false;
 }
 
-std::string EscapePointer(const std::string& key) {
-  std::string escaped;
-  for (char c : key) {
-    if (c == '~')
-      escaped += "~0";
-    else if (c == '/')
-      escaped += "~1";
-    else if (static_cast<unsigned char>(c) < 0x20)
-      escaped += '?';
-    else
-      escaped += c;
-  }
-  return escaped;
-}
-
 }  // namespace
 
 Result<Json> ParseJson(std::string_view text, const std::string& name, size_t max_bytes) {
@@ -77,7 +115,7 @@ Result<Json> ParseJson(std::string_view text, const std::string& name, size_t ma
   Strictness strictness;
   try {
     Json value = Json::parse(text, std::ref(strictness));
-    if (!strictness.problem().empty()) return BadInput(name, strictness.problem());
+    if (!strictness.problems().empty()) return BadInput(name, strictness.problems());
     return value;
   } catch (const Json::exception& error) {
     std::string what = error.what();

@@ -151,7 +151,7 @@ int PolicyCommand(int argc, char** argv) {
                                            : Ask(options);
   if (result) return *result;
   // All files here are such as the caller has named.
-  for (int code : {ENOENT, ENOTDIR, EISDIR, EEXIST})
+  for (int code : {ENOENT, ENOTDIR, EISDIR, EEXIST, EFBIG})
     if (result.error().code == code) result.error().kind = ErrorKind::kBadInput;
   return PrintError(result.error());
 }

@@ -1,11 +1,14 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "cli/policy_commands.h"
 #include "policy/bundle.h"
+#include "policy/names.h"
 
 namespace carrel {
 namespace {
@@ -37,8 +40,10 @@ Result<int> Bundle(const BundleOptions& options) {
   BundleContent content;
   content.serial = options.serial;
   content.expires = options.expires;
-  CARREL_ASSIGN(content.files, ReadPolicyFiles(options.input));
-  CARREL_ASSIGN(const Policy policy, LoadPolicy(options.input));
+  auto last_day = ParseDate(options.expires);
+  if (last_day && *last_day + kDayNs <= NowNs())
+    return BadInput("--expires", "is over: no host would take the bundle", "Give a later day");
+  CARREL_ASSIGN(const Policy policy, LoadPolicy(options.input, &content.files));
   content.commit = policy.commit + (policy.commit_changed ? "+changes" : "");
   CARREL_ASSIGN(const std::string text, MakeBundle(content));
   CARREL_TRY(Replace(options.output, text));
@@ -55,9 +60,19 @@ Result<int> MakeKey(const BundleOptions& options) {
   return 0;
 }
 
+// A key that others can read is no signature's.
+Result<std::string> ReadKey(const std::string& path) {
+  CARREL_ASSIGN(const UniqueFd fd, OpenPath(path, O_RDONLY | O_NONBLOCK));
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return SysFault(path, "fstat");
+  if (S_ISREG(info.st_mode) && (info.st_mode & 077) != 0)
+    return BadInput(path, "the key is open to group or others", "chmod 0400 FILE");
+  return ReadFd(fd.get(), 4096);
+}
+
 Result<int> Sign(const BundleOptions& options) {
   CARREL_ASSIGN(const std::string text, ReadFile(options.input, kMaxBundleBytes));
-  CARREL_ASSIGN(std::string seed, ReadFile(options.key, 4096));
+  CARREL_ASSIGN(std::string seed, ReadKey(options.key));
   while (!seed.empty() && seed.back() == '\n') seed.pop_back();
   CARREL_ASSIGN(const std::string public_key, PublicKeyOf(seed));
   CARREL_ASSIGN(const std::string signed_text, SignBundle(text, seed));

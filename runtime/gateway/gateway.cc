@@ -92,6 +92,7 @@ Result<std::unique_ptr<Gateway>> Gateway::Prepare(Upstream upstream) {
   CARREL_ASSIGN(gateway->login_, MakeJobLogin());
   CARREL_ASSIGN(gateway->records_, RecordQueue::Make());
   gateway->upstream_ = std::move(upstream);
+  gateway->records_->Hide(gateway->upstream_.password.view());
   const Upstream& up = gateway->upstream_;
   CARREL_ASSIGN(gateway->factory_, MakeProtocol(up, gateway->login_));
   gateway->environment_["DATABASE_URL"] = UrlOf(up, gateway->login_);

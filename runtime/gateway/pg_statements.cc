@@ -1,6 +1,8 @@
 #include "gateway/pg_statements.h"
 
 #include <algorithm>
+#include <charconv>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -144,9 +146,7 @@ bool Statements::EndClient() {
     case 'B':
       return EndBind();
     case 'D':
-      if (client_head_.size() < 2) return false;
-      Ask('D');
-      return true;
+      return EndDescribe();
     case 'E':
       return EndExecute();
     case 'C':
@@ -187,6 +187,20 @@ bool Statements::EndBind() {
   const auto found = prepared_.find(ServerName(name));
   Remember(portals_, portal, found != prepared_.end() ? found->second : 0);
   Ask('B');
+  return true;
+}
+
+bool Statements::EndDescribe() {
+  std::string_view rest = client_head_, name;
+  if (rest.empty()) return false;
+  const bool statement = rest[0] == 'S';
+  rest.remove_prefix(1);
+  if (!TakeString(rest, name)) return false;
+  const size_t before = pending_.size();
+  Ask('D');
+  if (!statement || pending_.size() == before) return true;
+  const auto found = prepared_.find(ServerName(name));
+  if (found != prepared_.end()) pending_.back().of = found->second;
   return true;
 }
 
@@ -239,8 +253,11 @@ bool Statements::BeginServer(char type, uint32_t size) {
   server_type_ = type;
   server_wanted_ = false;
   switch (type) {
-    case 'D':
     case 'd':
+      ++copied_;
+      CountRow(size);
+      return true;
+    case 'D':
       CountRow(size);
       return true;
     case 'V':
@@ -336,7 +353,15 @@ void Statements::CountRow(uint32_t bytes) {
 void Statements::AddTag(std::string_view tag) {
   Meet("QE");
   Statement* log = Front("QE");
-  if (log == nullptr || log->tag.size() > 1000) return;
+  const uint64_t pieces = std::exchange(copied_, 0);
+  if (log == nullptr) return;
+  // A COPY's pieces are rows in no format but text; the server says how many there were.
+  uint64_t rows = 0;
+  constexpr std::string_view kCopy = "COPY ";
+  if (tag.starts_with(kCopy) &&
+      std::from_chars(tag.data() + kCopy.size(), tag.data() + tag.size(), rows).ec == std::errc())
+    log->rows += rows - std::min(pieces, log->rows);
+  if (log->tag.size() > 1000) return;
   if (!log->tag.empty()) log->tag += "; ";
   log->tag += tag.substr(0, 100);
 }
@@ -358,34 +383,57 @@ void Statements::NoteTypes() {
   if (types.empty()) return;
   std::string joined;
   for (const std::string& type : types) joined += (joined.empty() ? "" : ", ") + type;
-  link_.Log(Event{"statement-types", link_.id(), {{"types", std::move(joined)}}});
+  link_.Log(Event{"statement-types",
+                  link_.id(),
+                  {{"statement", pending_.front().of}, {"types", std::move(joined)}}});
 }
 
 void Statements::Failed(std::string_view sqlstate) {
   const std::string state(sqlstate.substr(0, 5));
   copying_ = copy_in_ = false;
+  copied_ = 0;
   while (unsure_ && pending_.size() > 1 && pending_.front().perhaps) pending_.pop_front();
-  if (pending_.empty()) {
-    if (++stray_errors_ > kMaxStrayErrors) return;
-    link_.Log(Event{"gateway-server-error", link_.id(), {{"error", state}}});
-    return;
-  }
+  if (pending_.empty()) return LogError(state);
   Request& front = pending_.front();
   if (front.log != nullptr) front.log->error = state;
   if (front.type == 'Q' || front.type == 'F' || front.type == 'S') return;  // ReadyForQuery follows
+  const bool told = front.log != nullptr;
   Answered("PBDEC", "");
-  // The server drops what else was asked, up to the next Sync.
+  DropBatch(told ? "" : state);
+  skipping_ = pending_.empty() && !unsure_;
+}
+
+// After an error the server drops what else was asked, up to the next Sync. `unsaid`: the error was
+// that of a message without a record of its own, mostly a Bind's (its parameters, the plan): it is
+// told with the execution of what was to be bound.
+void Statements::DropBatch(const std::string& unsaid) {
+  bool told = unsaid.empty(), same = !unsure_;
   while (!pending_.empty() && pending_.front().type != 'S') {
+    const char type = pending_.front().type;
     auto log = TakeFront();
+    same = same && type != 'P' && type != 'B';
     if (log == nullptr) continue;
-    if (!unsure_) log->tag = kNotRun;
+    if (!told && same && type == 'E') {
+      log->error = unsaid;
+      log->duration_ns = now_ns_ - log->began_ns;
+      told = true;
+    } else if (!unsure_) {
+      log->tag = kNotRun;
+    }
     Emit(std::move(log));
   }
-  skipping_ = pending_.empty() && !unsure_;
+  if (!told) LogError(unsaid);
+}
+
+// One that belongs to no statement that is logged.
+void Statements::LogError(const std::string& sqlstate) {
+  if (++stray_errors_ > kMaxStrayErrors) return;
+  link_.Log(Event{"gateway-server-error", link_.id(), {{"error", sqlstate}}});
 }
 
 void Statements::Ready() {
   copying_ = copy_in_ = false;
+  copied_ = 0;
   while (!pending_.empty()) {
     const char type = pending_.front().type;
     const bool perhaps = pending_.front().perhaps;

@@ -57,6 +57,7 @@ class Statements {
     uint64_t ends = 0;       ///< CopyDone and CopyFail that the client sent before it
     bool perhaps = false;    ///< a Sync that will have no answer if the server dropped it
     bool described = false;  ///< its parameters' types came
+    uint64_t of = 0;         ///< a Describe: the prepared statement's number
   };
 
   // What MessageReader calls, for each side.
@@ -83,6 +84,7 @@ class Statements {
   bool EndClient();
   bool EndParse();
   bool EndBind();
+  bool EndDescribe();
   bool EndExecute();
   bool EndCloseStatement();
   bool BeginServer(char type, uint32_t size);
@@ -97,6 +99,8 @@ class Statements {
   void CountRow(uint32_t bytes);
   void Answered(std::string_view types, std::string_view tag);
   void Failed(std::string_view sqlstate);
+  void DropBatch(const std::string& unsaid);
+  void LogError(const std::string& sqlstate);
   void Ready();
   void CopyBegins();
   void CopyDone();
@@ -123,6 +127,7 @@ class Statements {
   std::deque<Request> pending_;
   size_t pending_text_ = 0;  ///< bytes of statements in pending_
   uint64_t stray_rows_ = 0, stray_bytes_ = 0, stray_errors_ = 0;
+  uint64_t copied_ = 0;    ///< pieces of data in the COPY TO that goes on
   bool copying_ = false;   ///< a COPY FROM has begun, and the server has not said how it ended
   bool copy_in_ = false;   ///< and the client has not sent the end of its data
   uint64_t ends_ = 0;      ///< CopyDone and CopyFail that the client sent

@@ -83,6 +83,21 @@ uint64_t RecordQueue::statements() const {
   return statements_;
 }
 
+void RecordQueue::Cover(std::string& text) const {
+  for (size_t at = 0; (at = text.find(secret_, at)) != std::string::npos; at += 2)
+    text.replace(at, secret_.size(), "[]");
+}
+
+void RecordQueue::Cover(Record& record) const {
+  if (secret_.empty()) return;
+  if (auto* statement = std::get_if<Statement>(&record)) {
+    for (std::string* text : {&statement->name, &statement->tag, &statement->error}) Cover(*text);
+    return;
+  }
+  for (auto& [name, value] : std::get<Event>(record).members)
+    if (auto* text = std::get_if<std::string>(&value)) Cover(*text);
+}
+
 Result<void> RecordQueue::Drain(const AppendRecord& append) {
   std::vector<Record> records;
   {
@@ -93,7 +108,8 @@ Result<void> RecordQueue::Drain(const AppendRecord& append) {
     eventfd_t ignored = 0;
     (void)::eventfd_read(event_.get(), &ignored);
   }
-  for (const Record& record : records) {
+  for (Record& record : records) {
+    Cover(record);
     if (auto* statement = std::get_if<Statement>(&record))
       CARREL_TRY(append("statement", ToJson(*statement)));
     else

@@ -28,7 +28,7 @@ struct Statement {
   uint64_t prepared = 0;    ///< of an execution: the number of the statement that it executes
   std::string name;         ///< of a prepared statement, a procedure or a function
   std::vector<std::string> types;  ///< of the parameters
-  uint64_t rows = 0;               ///< received by the action
+  uint64_t rows = 0;               ///< received by the action, or copied
   uint64_t bytes_in = 0;           ///< data that the action sent (parameters, COPY)
   uint64_t bytes_out = 0;          ///< data that the action received
   int64_t began_ns = 0;            ///< CLOCK_MONOTONIC
@@ -54,6 +54,9 @@ class RecordQueue {
  public:
   static Result<std::unique_ptr<RecordQueue>> Make();
 
+  /// Takes `secret`, which lives longer, out of names and all else that is not a statement's text
+  /// (where the protocol does so itself, part by part).
+  void Hide(std::string_view secret) { secret_ = secret; }
   /// Takes any number more: those of the bytes that were read already.
   void Push(Record record);
   bool Full() const;
@@ -65,6 +68,10 @@ class RecordQueue {
   uint64_t statements() const;
 
  private:
+  void Cover(std::string& text) const;
+  void Cover(Record& record) const;
+
+  std::string_view secret_;
   mutable std::mutex mutex_;
   std::vector<Record> records_;
   size_t bytes_ = 0;

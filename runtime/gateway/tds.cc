@@ -242,6 +242,11 @@ bool Session::EndLogin() {
     return false;
   }
   state_ = State::kRelay;
+  link_.Log(Event{"gateway-login",
+                  link_.id(),
+                  {{"method", "password"},
+                   {"tls", tls_ != nullptr ? "yes" : "no"},
+                   {"tds", "7." + std::to_string(version_ & 0x0f)}}});
   statements_ = std::make_unique<Statements>(link_, shared_.upstream.password.view(),
                                              shared_.upstream.database, version_ >= kWideVersion);
   link_.ToClient(server_in_);

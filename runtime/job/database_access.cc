@@ -85,6 +85,10 @@ Result<DatabaseAccess> OpenDatabase(const Decision& decision, const HostConfig& 
   const DatabaseGrant& grant = *decision.database;
   if (grant.kind == "sqlite") {
     CARREL_TRY(CheckDatabaseFile(grant));
+    CARREL_ASSIGN(const bool needed, SqliteCopy::IsNeeded(grant.path));
+    if (!needed) return access;
+    CARREL_ASSIGN(access.copy, SqliteCopy::Make(grant.path, host.state));
+    access.binds.front().source = access.copy->path();
     return access;
   }
   const auto configured = host.databases.find(grant.name);
@@ -94,6 +98,17 @@ Result<DatabaseAccess> OpenDatabase(const Decision& decision, const HostConfig& 
   CARREL_ASSIGN(access.gateway, gateway::Gateway::Prepare(std::move(upstream)));
   access.environment = access.gateway->environment();
   return access;
+}
+
+Result<void> RefreshDatabase(const Decision& decision, DatabaseAccess& access) {
+  if (access.copy != nullptr) return access.copy->Refresh();
+  if (!decision.database || decision.database->kind != "sqlite") return {};
+  const std::string& path = decision.database->path;
+  CARREL_ASSIGN(const bool needed, SqliteCopy::IsNeeded(path));
+  if (!needed) return {};
+  Error error = Fault(path, "somebody writes to the database again", "Try again later");
+  error.code = EAGAIN;
+  return error;
 }
 
 Result<void> CheckDatabase(const std::string& name, const DatabaseConfig& config) {

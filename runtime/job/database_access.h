@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "gateway/gateway.h"
 #include "job/sandbox.h"
+#include "job/sqlite_copy.h"
 #include "plan/launch_plan.h"
 #include "policy/decide.h"
 #include "policy/host_config.h"
@@ -22,6 +23,7 @@ struct DatabaseAccess {
   std::map<std::string, std::string> environment;  ///< DATABASE_URL and what belongs to it
   std::unique_ptr<gateway::Gateway> gateway;       ///< to a server; none for a file
   uint16_t port = 0;                               ///< where a gateway listens inside; 0: a file
+  std::unique_ptr<SqliteCopy> copy;                ///< of a file that is not whole by itself
 };
 
 /// What the plan needs for the decision's grant; touches nothing. kFault for a kind that this
@@ -32,6 +34,10 @@ Result<DatabaseAccess> DescribeDatabase(const Decision& decision, const HostConf
 /// says what to do. For a server: its real credentials are read, its address is resolved and the
 /// job's own login is made. The job keeps the result as long as its action runs.
 Result<DatabaseAccess> OpenDatabase(const Decision& decision, const HostConfig& host);
+
+/// The job has waited for the database since it was opened: a copy is made again. kFault when what
+/// was whole then is not any more.
+Result<void> RefreshDatabase(const Decision& decision, DatabaseAccess& access);
 
 /// As OpenDatabase, for nobody: whether a job that is granted the database can have it. Nothing is
 /// contacted but the resolver.

@@ -163,13 +163,10 @@ void DecodeLevel4(JsonObject& in, JobDefinition& job) {
   job.level4_max_filesize =
       in.Int("level4_max_filesize", 0, int64_t{1} << 40).value_or(job.level4_max_filesize);
   job.level4_file_types = in.Strings("level4_file_types", 32).value_or(DefaultFileTypes());
+  for (const char* key : {"level4_max_csv_rows", "level4_max_filesize", "level4_file_types"})
+    if (!in.Has(key)) job.unsaid.insert(key);
   for (size_t i = 0; i < job.level4_file_types.size(); ++i) {
-    const std::string& type = job.level4_file_types[i];
-    const bool valid =
-        type.size() > 1 && type[0] == '.' && std::all_of(type.begin() + 1, type.end(), [](char c) {
-          return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.';
-        });
-    if (!valid)
+    if (!IsFileType(job.level4_file_types[i]))
       ElementProblem(in, "level4_file_types", i,
                      "must be an ending such as \".csv\", in lower case");
   }
@@ -277,6 +274,7 @@ JobRequest RequestOf(const JobDefinition& job) {
   request.level4_max_csv_rows = job.level4_max_csv_rows;
   request.level4_max_filesize = job.level4_max_filesize;
   request.level4_file_types = job.level4_file_types;
+  request.level4_unsaid = job.unsaid;
   return request;
 }
 

@@ -44,7 +44,8 @@ struct JobDefinition {
   int64_t level4_max_csv_rows = 5000;
   int64_t level4_max_filesize = 16 << 20;      ///< bytes
   std::vector<std::string> level4_file_types;  ///< with the dot, lower case
-  std::string user;                            ///< may be empty
+  std::set<std::string> unsaid;  ///< those of the three above that are the agent's usual ones
+  std::string user;              ///< may be empty
   std::string database_name = "default";
   uint64_t cpu_milli = 2000;
   uint64_t memory_bytes = 4ull << 30;

@@ -136,6 +136,7 @@ Result<void> WaitForDatabase(JobContext& job) {
   if (!place) return std::move(place).error();
   job.database_place = std::move(*place);
   if (waited == 0) return {};
+  CARREL_TRY(RefreshDatabase(job.decision(), job.database));
   return job.log->Append("database-wait", {{"seconds", waited}});
 }
 

@@ -262,6 +262,9 @@ Result<void> OpenDatabaseOf(Prepared& prepared, AuditLog& audit) {
     CARREL_TRY(CheckPreflight(prepared.decision, prepared.bind_sources[0].get(), audit));
   }
   CARREL_ASSIGN(prepared.database, OpenDatabase(prepared.decision, prepared.host));
+  // The first binds are the database's: a copy's path is known only now.
+  std::copy(prepared.database.binds.begin(), prepared.database.binds.end(),
+            prepared.request.binds.begin());
   for (const auto& [name, value] : prepared.database.environment)
     prepared.request.environment[name] = value;
   return {};

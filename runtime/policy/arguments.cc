@@ -17,7 +17,10 @@ std::optional<std::string> FindRefusedArgument(const std::vector<std::string>& a
       // argparse takes any unambiguous beginning of a long option for the option.
       const bool abbreviated =
           option.size() > 2 && option.starts_with("--") && name.starts_with(option);
-      if (option == name || abbreviated) return arg;
+      // A short option takes its value without a blank: "-dVALUE".
+      const bool attached =
+          name.size() == 2 && name[0] == '-' && name[1] != '-' && arg.starts_with(name);
+      if (option == name || abbreviated || attached) return arg;
     }
   }
   return std::nullopt;

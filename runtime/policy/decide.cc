@@ -6,28 +6,10 @@
 #include "policy/decide_bounds.h"
 #include "policy/names.h"
 #include "policy/repository.h"
+#include "policy/variables.h"
 
 namespace carrel {
 namespace {
-
-// Variables that carrel, the gateway or the loader inside own. A job that sets one would choose its
-// own database, credentials or library.
-bool IsReservedVariable(const std::string& name) {
-  static const std::set<std::string> kReserved = {"DATABASE_URL",
-                                                  "TEMP_DATABASE_NAME",
-                                                  "PRESTO_TLS_CERT",
-                                                  "PRESTO_TLS_KEY",
-                                                  "HOME",
-                                                  "PATH",
-                                                  "EMIS_ORGANISATION_HASH",
-                                                  "EHRQL_ISOLATE_USER_CODE",
-                                                  "GCONV_PATH",
-                                                  "LOCPATH",
-                                                  "GLIBC_TUNABLES",
-                                                  "MALLOC_TRACE",
-                                                  "RESOLV_HOST_CONF"};
-  return kReserved.contains(name) || name.starts_with("LD_") || name.starts_with("CARREL_");
-}
 
 class Decider {
  public:
@@ -252,7 +234,8 @@ class Decider {
           continue;
         if (*file.ehrql_name != '\0') granted.emplace(file.ehrql_name, grant.entry);
         if (datasets)
-          for (const std::string& item : grant.items) granted.emplace(item, grant.entry);
+          for (const std::string& item : grant.items)
+            if (!IsOtherPermission(item)) granted.emplace(item, grant.entry);
       }
     }
     return granted;
@@ -264,7 +247,9 @@ class Decider {
     for (const auto& [name, entry] : granted) chosen.insert(name);
     if (auto claimed = request_.env.find("EHRQL_PERMISSIONS"); claimed != request_.env.end()) {
       auto asked = ParsePermissionList(claimed->second);
-      if (!asked) return Refuse("EHRQL_PERMISSIONS: " + asked.error().ToString());
+      if (!asked)
+        return Refuse(
+            "EHRQL_PERMISSIONS: must be a JSON list of names, such as [\"appointments\"] or []");
       for (const std::string& name : *asked)
         if (!granted.contains(name))
           Refuse("EHRQL_PERMISSIONS asks for \"" + name + "\", which no grant in force gives " +
@@ -338,6 +323,8 @@ class Decider {
       if (name == "EHRQL_PERMISSIONS") continue;  // carrel tells the tool itself, below
       if (!IsEnvironmentName(name) || IsReservedVariable(name))
         Refuse("the variable " + name + " is not for a job to set");
+      else if (decision_.database && IsReservedBesideADatabase(name))
+        Refuse("the variable " + name + " is not for a job that reaches a database to set");
       else
         environment[name] = value;
     }

@@ -4,23 +4,44 @@
 
 namespace carrel {
 
+namespace {
+
+// A number that the job asks for, or what is usual where it does not say (0: the policy's most).
+void TakeNumber(const JobRequest& request, const char* name, int64_t asked, int64_t& most,
+                std::vector<std::string>& refusals) {
+  if (asked > most && !request.level4_unsaid.contains(name))
+    refusals.push_back("the job asks for " + std::string(name) + " " + std::to_string(asked) +
+                       "; levels.json#/moderately_sensitive allows " + std::to_string(most));
+  if (asked > 0) most = std::min(most, asked);
+}
+
+void TakeFileTypes(const JobRequest& request, std::vector<std::string>& types,
+                   std::vector<std::string>& refusals) {
+  if (request.level4_file_types.empty()) return;
+  std::vector<std::string> granted;
+  for (const std::string& type : request.level4_file_types) {
+    if (std::find(types.begin(), types.end(), type) != types.end())
+      granted.push_back(type);
+    else if (!request.level4_unsaid.contains("level4_file_types"))
+      refusals.push_back("the job asks for level 4 files of type " + type +
+                         ", which levels.json#/moderately_sensitive/file_types does not have");
+  }
+  types = std::move(granted);
+}
+
+}  // namespace
+
 std::vector<std::string> DecideLevel4(const JobRequest& request, const Policy& policy,
                                       Decision& decision) {
   std::vector<std::string> refusals;
   decision.level4 = policy.level4;
   decision.decided_by["level4"] = "levels.json#/moderately_sensitive";
   Level4Policy& rules = decision.level4;
-  if (request.level4_max_csv_rows > rules.max_csv_rows ||
-      request.level4_max_filesize > rules.max_file_bytes)
-    refusals.emplace_back(
-        "the job asks for larger level 4 files than levels.json#/moderately_sensitive allows");
-  if (request.level4_max_csv_rows > 0) rules.max_csv_rows = request.level4_max_csv_rows;
-  if (request.level4_max_filesize > 0) rules.max_file_bytes = request.level4_max_filesize;
-  for (const std::string& type : request.level4_file_types)
-    if (std::find(rules.file_types.begin(), rules.file_types.end(), type) == rules.file_types.end())
-      refusals.push_back("the job asks for level 4 files of type " + type +
-                         ", which levels.json#/moderately_sensitive/file_types does not have");
-  if (!request.level4_file_types.empty()) rules.file_types = request.level4_file_types;
+  TakeNumber(request, "level4_max_csv_rows", request.level4_max_csv_rows, rules.max_csv_rows,
+             refusals);
+  TakeNumber(request, "level4_max_filesize", request.level4_max_filesize, rules.max_file_bytes,
+             refusals);
+  TakeFileTypes(request, rules.file_types, refusals);
   return refusals;
 }
 

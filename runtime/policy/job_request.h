@@ -35,6 +35,9 @@ struct JobRequest {
   int64_t level4_max_csv_rows = 0;
   int64_t level4_max_filesize = 0;
   std::vector<std::string> level4_file_types;
+  /// Those of the three members before, by name, that the job does not say: what stands there is
+  /// usual, and asks for nothing that the policy does not give.
+  std::set<std::string> level4_unsaid;
 };
 
 }  // namespace carrel

@@ -59,6 +59,12 @@ bool IsEnvironmentName(std::string_view text) {
          std::all_of(text.begin(), text.end(), [](char c) { return IsAlnum(c) || c == '_'; });
 }
 
+bool IsFileType(std::string_view text) {
+  return text.size() > 1 && text[0] == '.' && std::all_of(text.begin() + 1, text.end(), [](char c) {
+           return IsLower(c) || IsDigit(c) || c == '.';
+         });
+}
+
 std::optional<ImageReference> ParseImageReference(std::string_view text) {
   size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || text.size() > 512) return std::nullopt;

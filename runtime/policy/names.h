@@ -19,6 +19,9 @@ bool IsCommitHash(std::string_view text);
 /// [A-Za-z_][A-Za-z0-9_]*, at most 128 bytes.
 bool IsEnvironmentName(std::string_view text);
 
+/// The ending of a file's name, such as ".csv" or ".csv.gz", in lower case.
+bool IsFileType(std::string_view text);
+
 /// With a to z for A to Z: names that differ in case only are not told apart by people.
 std::string Lower(std::string text);
 

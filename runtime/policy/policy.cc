@@ -96,6 +96,15 @@ const std::vector<PermissionFile>& PermissionFiles() {
   return kFiles;
 }
 
+bool IsOtherPermission(const std::string& name) {
+  const std::string lower = Lower(name);
+  const auto& files = PermissionFiles();
+  return lower.starts_with("include_") ||
+         std::any_of(files.begin(), files.end(), [&](const PermissionFile& file) {
+           return *file.ehrql_name != '\0' && lower == file.ehrql_name;
+         });
+}
+
 const std::set<std::string>& Level4Checks() {
   static const std::set<std::string> kChecks = {"type", "size", "rows", "patient_identifiers"};
   return kChecks;
@@ -173,9 +182,10 @@ Result<Policy> DecodePolicy(const PolicyFiles& files) {
   return policy;
 }
 
-Result<Policy> LoadPolicy(const std::string& dir) {
+Result<Policy> LoadPolicy(const std::string& dir, PolicyFiles* read) {
   CARREL_ASSIGN(PolicyFiles files, ReadPolicyFiles(dir));
   auto policy = DecodePolicy(files);
+  if (read != nullptr) *read = std::move(files);
   if (!policy) {
     Error error = std::move(policy).error();
     error.where = dir;

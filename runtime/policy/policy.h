@@ -136,6 +136,9 @@ struct PermissionFile {
 };
 const std::vector<PermissionFile>& PermissionFiles();
 
+/// Whether a name, in any case, is one of ehrQL's permissions that are no datasets.
+bool IsOtherPermission(const std::string& name);
+
 /// The checks that every level 4 file passes, by name.
 const std::set<std::string>& Level4Checks();
 
@@ -155,7 +158,7 @@ Result<PolicyFiles> ReadPolicyRevision(const std::string& tree, const std::strin
 /// All problems at once, each with file and pointer (kBadInput). Cross references are checked.
 Result<Policy> DecodePolicy(const PolicyFiles& files);
 
-/// Reads and decodes; sets `commit` too.
-Result<Policy> LoadPolicy(const std::string& dir);
+/// Reads and decodes; sets `commit` too. `read` gets the files, as they were.
+Result<Policy> LoadPolicy(const std::string& dir, PolicyFiles* read = nullptr);
 
 }  // namespace carrel

@@ -36,7 +36,8 @@ Project DecodeProject(const Json& value, const std::string& pointer, JsonObject&
 void DecodeProjects(const Json& document, Policy& policy, Problems& problems) {
   JsonObject in(document, "");
   const Json* list = in.Any("projects");
-  std::set<std::string> known;  // ids in lower case, and numbers
+  std::set<std::string> known;                    // ids in lower case, and numbers
+  std::map<std::string, std::string> workspaces;  // in lower case
   if (list == nullptr || !list->is_array()) {
     in.Problem("projects", "must be a list of projects");
     return problems.Take("projects.json", in.Finish());
@@ -47,10 +48,14 @@ void DecodeProjects(const Json& document, Policy& policy, Problems& problems) {
     for (const std::string& key : {Lower(project.id), project.number})
       if (!key.empty() && !known.insert(key).second)
         in.Merge(BadInput(pointer, "\"" + key + "\" is the id or number of another project too"));
-    for (const std::string& workspace : project.workspaces)
-      if (!policy.workspace_projects.emplace(workspace, project.id).second)
+    for (const std::string& workspace : project.workspaces) {
+      policy.workspace_projects.emplace(workspace, project.id);
+      // Nobody who reads a list tells two apart that differ by case alone.
+      auto [found, fresh] = workspaces.emplace(Lower(workspace), project.id);
+      if (!fresh && found->second != project.id)
         in.Merge(BadInput(pointer + "/workspaces",
                           "\"" + workspace + "\" belongs to another project too"));
+    }
     policy.projects.emplace(project.id, std::move(project));
   }
   problems.Take("projects.json", in.Finish());
@@ -63,13 +68,17 @@ std::string DecodeProjectReference(JsonObject& in, const Policy& policy) {
     in.Problem("project", "is required");
     return "";
   }
-  if (value->is_number())
-    text = std::to_string(in.Int("project", 1, 1'000'000'000).value_or(0));
-  else
+  if (value->is_number()) {
+    if (auto number = in.Int("project", 1, 1'000'000'000)) text = std::to_string(*number);
+  } else {
     text = in.String("project", 128).value_or("");
+    if (value->is_string() && text.empty()) in.Problem("project", "is required");
+  }
   const Project* project = policy.FindProject(text);
   if (project != nullptr) return project->id;
-  in.Problem("project", "\"" + text + "\" is not a project of projects.json");
+  // Where projects.json cannot be read at all, that is the one problem to tell.
+  if (!text.empty() && !policy.projects.empty())
+    in.Problem("project", "\"" + text + "\" is not a project of projects.json");
   return "";
 }
 
@@ -79,6 +88,16 @@ int64_t DecodeDate(JsonObject& in, const std::string& key, int64_t otherwise) {
   if (auto date = ParseDate(*text)) return *date;
   in.Problem(key, "must be a date such as \"2026-08-31\"");
   return otherwise;
+}
+
+// ehrQL has one list for datasets and all else: a "dataset" of that name would include opted-out
+// patients without a grant that says so.
+void RefusePermissions(JsonObject& in, const std::set<std::string>& datasets) {
+  for (const std::string& dataset : datasets)
+    if (IsOtherPermission(dataset))
+      in.Problem("datasets", "\"" + dataset +
+                                 "\" is not a dataset but a permission with a file of its own. "
+                                 "Remove it; the project may be listed there");
 }
 
 Grant DecodeGrant(const Json& value, const std::string& pointer, const PermissionFile& file,
@@ -105,6 +124,7 @@ Grant DecodeGrant(const Json& value, const std::string& pointer, const Permissio
     const auto names = DecodeNames(in, file.items);
     grant.items.assign(names.begin(), names.end());
     if (names.empty()) in.Problem(file.items, "must list at least one name");
+    if (std::string_view(file.items) == "datasets") RefusePermissions(in, names);
   }
   parent.Merge(in.Finish());
   return grant;
@@ -123,6 +143,12 @@ void DecodePermissions(const Json& document, const PermissionFile& file, Policy&
     in.Problem("grants", "must be a list of grants");
   }
   problems.Take(std::string("permissions/") + file.file + ".json", in.Finish());
+}
+
+// Of any form, such as an address, but one that can be told from all others.
+bool IsUserName(const std::string& user) {
+  return !user.empty() && user.size() <= 256 &&
+         std::all_of(user.begin(), user.end(), [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
 Role DecodeRole(const Json& value, const std::string& pointer, JsonObject& parent) {
@@ -155,7 +181,11 @@ void DecodeRoles(const Json& document, Policy& policy, Problems& problems) {
   if (const Json* users = in.Any("users")) {
     JsonObject members(*users, "/users");
     if (users->is_object()) {
+      std::set<std::string> known;
       for (const auto& [user, roles] : users->items()) {
+        if (!IsUserName(user)) members.Problem(user, "must be a name of ASCII without blanks");
+        if (!known.insert(Lower(user)).second)
+          members.Problem(user, "differs from another user by case alone. Change one of the two");
         policy.users[user] = DecodeNames(members, user);
         for (const std::string& role : policy.users[user])
           if (!policy.roles.contains(role)) members.Problem(user, "there is no role " + role);
@@ -229,6 +259,9 @@ void DecodeLevelRules(const Json& document, Policy& policy, Problems& problems) 
       policy.level4.file_types =
           entry.Strings("file_types", 32).value_or(std::vector<std::string>{});
       if (policy.level4.file_types.empty()) entry.Problem("file_types", "must list file types");
+      for (const std::string& type : policy.level4.file_types)
+        if (!IsFileType(type))
+          entry.Problem("file_types", "\"" + type + "\" must be an ending such as \".csv\"");
     }
     in.Merge(entry.Finish());
   }
@@ -263,7 +296,7 @@ std::optional<Json> Document(const PolicyFiles& files, const std::string& name,
   }
   auto parsed = ParseJson(found->second, name);
   if (parsed) return std::move(*parsed);
-  problems.Add(parsed.error().where, parsed.error().what);
+  problems.Take(parsed.error().where, BadInput("", parsed.error().what));
   return std::nullopt;
 }
 
@@ -274,7 +307,7 @@ void CheckNoStrangers(const PolicyFiles& files, Problems& problems) {
   for (const PermissionFile& file : PermissionFiles())
     known.insert(std::string("permissions/") + file.file + ".json");
   for (const auto& [path, text] : files)
-    if (path.ends_with(".json") && !path.starts_with("schemas/") && !known.contains(path))
+    if (Lower(path).ends_with(".json") && !path.starts_with("schemas/") && !known.contains(path))
       problems.Add(path, "is not a file that a policy has; its rules would not hold");
 }
 

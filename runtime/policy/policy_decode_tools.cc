@@ -1,8 +1,10 @@
 // tools.json, and what the other decoders share.
 #include <algorithm>
 
+#include "base/digest.h"
 #include "policy/names.h"
 #include "policy/policy_decode.h"
+#include "policy/variables.h"
 
 namespace carrel::policy_decode {
 
@@ -83,7 +85,7 @@ void DecodeImages(JsonObject& in, Tool& tool) {
   if (tool.versions.empty()) in.Problem("versions", "must list at least one tag");
   tool.digests = in.StringMap("digests").value_or(tool.digests);
   for (const auto& [tag, digest] : tool.digests)
-    if (!tool.versions.contains(tag) || !digest.starts_with("sha256:") || digest.size() != 71)
+    if (!tool.versions.contains(tag) || !IsSha256Digest(digest))
       in.Problem("digests", "\"" + tag + "\" must be one of versions, with \"sha256:...\"");
 }
 
@@ -99,6 +101,9 @@ void DecodePreflight(JsonObject& in, Tool& tool) {
       entry.Problem("check", "unknown check; there is \"sql-declaration\"");
     rule.options_with_value =
         entry.Strings("options_with_value", 128).value_or(std::vector<std::string>{});
+    // Two would each have options of their own: which of them a job may give is hard to see.
+    for (const PreflightRule& other : tool.preflight)
+      if (other.check == rule.check) entry.Problem("check", "is there twice");
     in.Merge(entry.Finish());
     tool.preflight.push_back(std::move(rule));
   }
@@ -125,8 +130,11 @@ Tool DecodeTool(const std::string& name, const Json& value, const std::string& p
   tool.declares_opt_outs = opt_outs == "declared";
   tool.refused_arguments = in.Strings("refused_arguments", 128).value_or(tool.refused_arguments);
   tool.environment = in.StringMap("environment").value_or(tool.environment);
-  for (const auto& [variable, text] : tool.environment)
+  for (const auto& [variable, text] : tool.environment) {
     if (!IsEnvironmentName(variable)) in.Problem("environment", "bad name \"" + variable + "\"");
+    if (IsReservedForTools(variable, text))
+      in.Problem("environment", "\"" + variable + "\" is carrel's own to set. Remove it");
+  }
   DecodePreflight(in, tool);
   if (const Json* limits = in.Any("limits")) {
     auto decoded = DecodeLimits(*limits, in.PointerTo("limits"));
@@ -154,10 +162,13 @@ Tool DecodeTool(const std::string& name, const Json& value, const std::string& p
 void DecodeTools(const Json& document, Policy& policy, Problems& problems) {
   JsonObject in(document, "");
   std::map<std::string, std::string> images;
+  std::set<std::string> names;
   if (const Json* value = in.Any("tools"); value != nullptr && value->is_object()) {
     for (const auto& [name, member] : value->items()) {
       const std::string pointer = in.PointerTo("tools") + "/" + name;
       if (!IsName(name)) in.Problem("tools", "\"" + name + "\" is not a name");
+      if (!names.insert(Lower(name)).second)
+        in.Problem("tools", "\"" + name + "\" differs from another tool by case alone. Change one");
       policy.tools[name] = DecodeTool(name, member, pointer, in);
       for (const std::string& image : policy.tools[name].images)
         if (!images.emplace(Lower(image), name).second)

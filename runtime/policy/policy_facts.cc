@@ -16,6 +16,34 @@ constexpr int64_t kUnlimited = INT64_MAX;
 // change from it or to it counts as wider.
 constexpr int64_t kHostDefault = -1;
 
+using Periods = std::vector<std::pair<int64_t, int64_t>>;
+
+// In order, and those that touch as one.
+void Join(Periods& periods) {
+  std::sort(periods.begin(), periods.end());
+  Periods joined;
+  for (const auto& [from, until] : periods)
+    if (!joined.empty() && from <= joined.back().second)
+      joined.back().second = std::max(joined.back().second, until);
+    else
+      joined.emplace_back(from, until);
+  periods = std::move(joined);
+}
+
+// What `these` hold and `others` don't.
+Periods Without(const Periods& these, const Periods& others) {
+  Periods left;
+  for (auto [from, until] : these) {
+    for (const auto& other : others) {
+      if (other.second <= from || other.first >= until) continue;
+      if (other.first > from) left.emplace_back(from, other.first);
+      from = std::max(from, other.second);
+    }
+    if (from < until) left.emplace_back(from, until);
+  }
+  return left;
+}
+
 class Collector {
  public:
   Collector(const Policy& policy, int64_t now_ns) : policy_(policy), now_ns_(now_ns) {}
@@ -27,6 +55,7 @@ class Collector {
     AddRoles();
     AddLevels();
     AddLimits();
+    for (auto& [sentence, periods] : facts_.periods) Join(periods);
     return std::move(facts_);
   }
 
@@ -100,6 +129,7 @@ class Collector {
       auto [found, fresh] = facts_.amounts.emplace(key, value);
       if (!fresh) found->second = std::max(found->second, value);
     };
+    facts_.periods[sentence].emplace_back(grant.from_ns, grant.until_ns);
     raise(sentence + ": until", grant.until_ns);
     raise(sentence + ": from", -std::max(grant.from_ns, int64_t{0}));
   }
@@ -199,89 +229,23 @@ void DiffAmounts(const PolicyFacts& before, const PolicyFacts& after,
   }
 }
 
-// "; with ehrql generate-dataset, ..." for a project that may reach a database.
-std::string DatabaseCommands(const Policy& policy, const std::string& project, int64_t now_ns) {
-  std::string text;
-  auto add = [&](const std::string& command) { text += (text.empty() ? "" : ", ") + command; };
-  for (const auto& [name, tool] : policy.tools) {
-    if (!tool.requires_listing.empty() &&
-        policy.FindGrant(tool.requires_listing, project, now_ns) == nullptr)
-      continue;
-    for (const auto& [command, rule] : tool.commands)
-      if (rule.database) add(name + " " + command);
-    if (tool.any_command && tool.any_command->database) add(name);
+// Two grants can leave a time between them: it is within the first and last day that DiffAmounts
+// compares.
+void DiffGaps(const PolicyFacts& before, const PolicyFacts& after,
+              std::vector<PolicyChange>& changes) {
+  for (const auto& [sentence, periods] : after.periods) {
+    auto old = before.periods.find(sentence);
+    if (old == before.periods.end()) continue;
+    auto tell = [&, &sentence = sentence](const Periods& some, const Periods& others, bool widens) {
+      for (const auto& [from, until] : Without(some, others))
+        if (from > others.front().first && until < others.back().second)
+          changes.push_back({widens, (widens ? "" : "no longer: ") + sentence + ": from " +
+                                         Rfc3339(from).substr(0, 10) + " to " +
+                                         Rfc3339(until - 1).substr(0, 10)});
+    };
+    tell(periods, old->second, true);
+    tell(old->second, periods, false);
   }
-  return text.empty() ? "no tool" : text;
-}
-
-std::vector<std::string> WhoReaches(const Policy& policy, const std::string& database,
-                                    int64_t now_ns) {
-  std::set<std::string> lines;
-  auto grants = policy.permissions.find("databases");
-  if (grants == policy.permissions.end()) return {};
-  for (const Grant& grant : grants->second) {
-    if (!grant.InForce(now_ns)) continue;
-    for (const std::string& item : grant.items)
-      if (database.empty() || Lower(item) == database)
-        lines.insert(grant.project + ": the database " + item + ", with " +
-                     DatabaseCommands(policy, grant.project, now_ns) + " (" + grant.entry + ")");
-  }
-  return {lines.begin(), lines.end()};
-}
-
-std::vector<std::string> WhoIncludesOptOuts(const Policy& policy, int64_t now_ns) {
-  std::vector<std::string> lines;
-  for (const auto& [id, project] : policy.projects) {
-    if (const Grant* grant = policy.FindGrant("type-one-opt-outs", id, now_ns))
-      lines.push_back(id + ": " + grant->reason + " (" + grant->entry + ")");
-    for (const auto& [name, tool] : policy.tools) {
-      if (!tool.declares_opt_outs) continue;
-      const Grant* grant = policy.FindGrant(tool.requires_listing, id, now_ns);
-      if (tool.requires_listing.empty() || grant != nullptr)
-        lines.push_back(id + ": with " + name + ", when the query says so (" +
-                        (grant != nullptr ? grant->entry : tool.entry) + ")");
-    }
-  }
-  return lines;
-}
-
-template <typename Has>
-std::vector<std::string> WhoByRole(const Policy& policy, Has has) {
-  std::vector<std::string> lines;
-  for (const auto& [name, role] : policy.roles) {
-    if (!has(role)) continue;
-    std::string users;
-    for (const auto& [user, roles] : policy.users)
-      if (roles.contains(name)) users += (users.empty() ? "" : ", ") + user;
-    if (policy.unlisted_users_are == name)
-      users += (users.empty() ? "" : ", ") + std::string("all users who are not listed");
-    lines.push_back(name + ": " + (users.empty() ? "nobody listed" : users) + " (" + role.entry +
-                    ")");
-  }
-  return lines;
-}
-
-// "include ndoo", "use event-level-data", "use dataset icnarc": the projects of a permission file.
-std::vector<std::string> WhoIsListed(const Policy& policy, const std::string& file,
-                                     const std::string& item, int64_t now_ns) {
-  std::vector<std::string> lines;
-  for (const auto& [id, project] : policy.projects)
-    if (const Grant* grant = policy.FindGrant(file, id, now_ns, item))
-      lines.push_back(id + ": " + grant->reason + " (" + grant->entry + ")");
-  return lines;
-}
-
-std::vector<std::string> WhoUses(const Policy& policy, const Tool& tool, int64_t now_ns) {
-  if (tool.requires_listing.empty()) return {"all projects (" + tool.entry + ")"};
-  return WhoIsListed(policy, tool.requires_listing, "", now_ns);
-}
-
-// "use ehrql" after "use " is "ehrql"; nullopt when the question begins otherwise.
-std::optional<std::string> After(const std::string& question, const std::string& beginning) {
-  if (!question.starts_with(beginning)) return std::nullopt;
-  std::string rest = question.substr(beginning.size());
-  if (!rest.empty() && rest[0] == ' ') rest.erase(0, 1);
-  return rest;
 }
 
 }  // namespace
@@ -303,38 +267,10 @@ std::vector<PolicyChange> DiffPolicies(const Policy& before, const Policy& after
   for (const std::string& fact : new_facts.restrictions)
     if (!old_facts.restrictions.contains(fact)) changes.push_back({false, fact});
   DiffAmounts(old_facts, new_facts, changes);
+  DiffGaps(old_facts, new_facts, changes);
   std::stable_partition(changes.begin(), changes.end(),
                         [](const PolicyChange& change) { return change.widens; });
   return changes;
-}
-
-Result<std::vector<std::string>> WhoCan(const Policy& policy, const std::string& question,
-                                        int64_t now_ns) {
-  const std::string asked = Lower(question);
-  if (auto database = After(asked, "reach database")) return WhoReaches(policy, *database, now_ns);
-  if (asked == "include type-one opt-outs" || asked == "include t1oo")
-    return WhoIncludesOptOuts(policy, now_ns);
-  for (Level level : {Level::kHighlySensitive, Level::kModeratelySensitive})
-    if (asked == "read level " + std::to_string(static_cast<int>(level)) ||
-        asked == "read " + LevelName(level))
-      return WhoByRole(policy, [&](const Role& role) { return role.reads.contains(level); });
-  for (const char* log : {"action", "audit"})
-    if (asked == "read the " + std::string(log) + " log")
-      return WhoByRole(policy, [&](const Role& role) { return role.reads_logs.contains(log); });
-  if (auto tool = After(asked, "use"); tool && policy.tools.contains(*tool))
-    return WhoUses(policy, policy.tools.at(*tool), now_ns);
-  for (const PermissionFile& file : PermissionFiles())
-    if (*file.ehrql_name != '\0' &&
-        (asked == std::string("include ") + file.file || asked == std::string("use ") + file.file))
-      return WhoIsListed(policy, file.file, "", now_ns);
-  if (auto dataset = After(asked, "use dataset"); dataset && !dataset->empty())
-    return WhoIsListed(policy, "datasets", *dataset, now_ns);
-  if (auto kind = After(asked, "start"); kind && ProjectKinds().contains(*kind))
-    return WhoByRole(policy, [&](const Role& role) { return role.starts.contains(*kind); });
-  return BadInput("", "\"" + question + "\" is not a question that carrel can answer",
-                  "Ask: reach database [NAME], include type-one opt-outs, include ndoo, include "
-                  "gp-unactivated, use event-level-data, use dataset NAME, read level 3, read "
-                  "level 4, read the action log, read the audit log, use TOOL, start KIND");
 }
 
 }  // namespace carrel

@@ -18,6 +18,8 @@ struct PolicyFacts {
   std::set<std::string> grants;            ///< "POS-1 may reach the database default"
   std::set<std::string> restrictions;      ///< "sqlrunner is only for projects in ..."
   std::map<std::string, int64_t> amounts;  ///< "the most memory of a job (bytes)"; more is wider
+  /// A grant to when it holds: from (inclusive) and until (exclusive), apart and in order.
+  std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> periods;
 };
 
 /// `now_ns`: expired grants are absent.

@@ -24,11 +24,21 @@ bool IsName(const SqlToken& token) {
   return token.kind == SqlToken::kWord || token.kind == SqlToken::kQuotedName;
 }
 
+// The table, or what a database may take for it: collations ignore the width of letters, and
+// characters that have no weight.
+bool MayBeTheTable(const SqlToken& token) {
+  return IsName(token) && (Lower(token.text) == kTable ||
+                           std::any_of(token.text.begin(), token.text.end(), [](char c) {
+                             return static_cast<unsigned char>(c) >= 0x80;
+                           }));
+}
+
 // Names of tables stand after FROM, JOIN and APPLY, and after a comma of a FROM list. A column, an
 // alias or a common table expression of the same name is not the table.
 class TableReferences {
  public:
-  explicit TableReferences(std::vector<SqlToken> tokens) : tokens_(std::move(tokens)) {}
+  TableReferences(std::vector<SqlToken> tokens, SqlDialect dialect)
+      : tokens_(std::move(tokens)), dialect_(dialect) {}
 
   bool HasOptOutTable() {
     if (IsRedefined()) return false;
@@ -39,6 +49,7 @@ class TableReferences {
 
  private:
   struct Clause {
+    bool query = false;    ///< of a statement that can have a FROM list
     bool from = false;     ///< inside a FROM list
     bool expects = false;  ///< the next name is a table's
   };
@@ -47,7 +58,7 @@ class TableReferences {
   // name mean something else.
   bool IsRedefined() const {
     for (size_t i = 0; i + 1 < tokens_.size(); ++i) {
-      if (!IsName(tokens_[i]) || Lower(tokens_[i].text) != kTable) continue;
+      if (!MayBeTheTable(tokens_[i])) continue;
       if (IsMadeHere(i)) return true;
       size_t next = i + 1;
       if (IsSymbol(tokens_[next], '('))
@@ -65,47 +76,107 @@ class TableReferences {
   // on the name may mean the study's own table.
   bool IsMadeHere(size_t at) const {
     while (at >= 2 && IsSymbol(tokens_[at - 1], '.') && IsName(tokens_[at - 2])) at -= 2;
-    return at > 0 && IsKeyword(tokens_[at - 1],
-                               {"into", "table", "view", "synonym", "exists", "temp", "procedure"});
+    return at > 0 &&
+           IsKeyword(tokens_[at - 1], {"into", "table", "view", "synonym", "exists", "temp",
+                                       "temporary", "unlogged", "sequence", "to", "procedure"});
+  }
+
+  // "AS from" and "q.from" are names, whatever the word is elsewhere.
+  bool IsLabel(size_t i) const {
+    return i > 0 && (IsKeyword(tokens_[i - 1], {"as"}) || IsSymbol(tokens_[i - 1], '.'));
+  }
+
+  bool Follows(size_t i, const std::set<std::string>& keywords) const {
+    return i > 0 && IsKeyword(tokens_[i - 1], keywords);
+  }
+
+  // Whether a table's name comes next. FROM is also an operator (IS DISTINCT FROM), a word within a
+  // function's arguments (EXTRACT(YEAR FROM x)), and one of statements that read no table.
+  bool BeginsTables(size_t i, const Clause& clause) const {
+    if (IsLabel(i)) return false;
+    const SqlToken& token = tokens_[i];
+    if (IsKeyword(token, {"join"})) return true;
+    if (IsKeyword(token, {"apply"})) return Follows(i, {"cross", "outer"});
+    return IsKeyword(token, {"from"}) && clause.query && !Follows(i, {"distinct"});
+  }
+
+  // Takes a word that ends or begins a clause; false when it is none.
+  bool TakeKeyword(size_t i, Clause& clause) {
+    static const std::set<std::string> kQueries = {"select", "delete", "update", "insert", "merge"};
+    static const std::set<std::string> kOthers = {"fetch",  "restore", "backup",
+                                                  "create", "alter",   "drop"};
+    static const std::set<std::string> kRights = {"grant", "revoke", "deny"};
+    static const std::set<std::string> kEnds = {"where",  "group",  "having", "order",     "on",
+                                                "using",  "union",  "except", "intersect", "limit",
+                                                "offset", "window", "set",    "values",    "into",
+                                                "option", "for",    "with",   "returning"};
+    const SqlToken& token = tokens_[i];
+    if (IsKeyword(token, kQueries) && !rights_) {
+      clause = {.query = true};
+    } else if (IsLabel(i)) {
+      return false;
+    } else if (IsKeyword(token, kRights) || IsKeyword(token, kOthers)) {
+      // "REVOKE SELECT ON t FROM name": a role's.
+      rights_ = rights_ || IsKeyword(token, kRights);
+      clause = {};
+    } else if (IsKeyword(token, {"with"}) && i + 1 < tokens_.size() &&
+               IsSymbol(tokens_[i + 1], '(')) {
+      clause.expects = false;  // a table's hints: the list goes on
+    } else if (IsKeyword(token, kEnds)) {
+      clause = {.query = clause.query};
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void Open() {
+    // "FROM (a JOIN b ON ..)": the parenthesis stands where a table is expected.
+    const bool expects = clauses_.back().expects;
+    clauses_.back().expects = false;
+    clauses_.push_back({.from = expects, .expects = expects});
+  }
+
+  void Close() {
+    if (clauses_.size() > 1) clauses_.pop_back();
+    clauses_.back().expects = false;
   }
 
   // Takes one token; true when it is the table, in the place of a table.
   bool Step(size_t i) {
-    static const std::set<std::string> kBegins = {"from", "join", "apply"};
-    static const std::set<std::string> kEnds = {
-        "select", "where",  "group",     "having", "order",  "on",     "using",
-        "union",  "except", "intersect", "limit",  "offset", "window", "set",
-        "values", "into",   "option",    "for",    "with",   "fetch",  "returning"};
     const SqlToken& token = tokens_[i];
     Clause& clause = clauses_.back();
     if (IsSymbol(token, '(')) {
-      // "FROM (a JOIN b ON ..)": the parenthesis stands where a table is expected.
-      clauses_.push_back({clause.expects, clause.expects});
-      clauses_[clauses_.size() - 2].expects = false;
+      Open();
     } else if (IsSymbol(token, ')')) {
-      if (clauses_.size() > 1) clauses_.pop_back();
-      clauses_.back().expects = false;
+      Close();
     } else if (IsSymbol(token, ';')) {
       clauses_ = {Clause{}};
+      rights_ = false;
     } else if (IsSymbol(token, ',')) {
       clause.expects = clause.from;
-    } else if (IsKeyword(token, kBegins)) {
-      // T-SQL's "IS DISTINCT FROM" is an operator, not the clause.
-      const bool operator_of = i > 0 && IsKeyword(tokens_[i - 1], {"distinct"});
-      if (!operator_of) clause = {true, true};
-    } else if (IsKeyword(token, kEnds)) {
-      clause = {};
+    } else if (BeginsTables(i, clause)) {
+      clause.from = clause.expects = true;
+    } else if (dialect_ == SqlDialect::kSqlite && IsKeyword(token, {"in"}) && !IsLabel(i)) {
+      clause.expects = i + 1 < tokens_.size() && !IsSymbol(tokens_[i + 1], '(');  // "x IN table"
+    } else if (TakeKeyword(i, clause)) {
+      return false;
     } else if (IsName(token) && clause.expects) {
-      if (IsKeyword(token, {"lateral", "only"})) return false;
-      if (i + 1 < tokens_.size() && IsSymbol(tokens_[i + 1], '.')) return false;
-      // "name(" is a function's call.
-      const bool call = i + 1 < tokens_.size() && IsSymbol(tokens_[i + 1], '(') && !Hint(i + 1);
-      clause.expects = false;
-      return !call && Lower(token.text) == kTable;
+      return IsTableNamed(i, clause);
     } else if (!IsSymbol(token, '.')) {
       clause.expects = false;
     }
     return false;
+  }
+
+  // A name where a table's is expected.
+  bool IsTableNamed(size_t i, Clause& clause) const {
+    if (IsKeyword(tokens_[i], {"lateral", "only"})) return false;
+    if (i + 1 < tokens_.size() && IsSymbol(tokens_[i + 1], '.')) return false;
+    // "name(" is a function's call.
+    const bool call = i + 1 < tokens_.size() && IsSymbol(tokens_[i + 1], '(') && !Hint(i + 1);
+    clause.expects = false;
+    return !call && Lower(tokens_[i].text) == kTable;
   }
 
   // T-SQL's old table hints: "name (NOLOCK)".
@@ -115,7 +186,9 @@ class TableReferences {
   }
 
   std::vector<SqlToken> tokens_;
+  const SqlDialect dialect_;
   std::vector<Clause> clauses_ = {Clause{}};
+  bool rights_ = false;  ///< in a statement about rights
 };
 
 bool HasWholeWord(std::string_view text, std::string_view word) {
@@ -157,7 +230,8 @@ Result<Declaration> ReadDeclaration(std::string_view sql, SqlDialect dialect) {
     if (token.kind == SqlToken::kComment && HasWholeWord(token.text, kAllowed))
       return Declaration::kExplicitlyAllowed;
   std::erase_if(tokens, [](const SqlToken& token) { return token.kind == SqlToken::kComment; });
-  if (TableReferences(std::move(tokens)).HasOptOutTable()) return Declaration::kRefersToTable;
+  if (TableReferences(std::move(tokens), dialect).HasOptOutTable())
+    return Declaration::kRefersToTable;
   return Declaration::kNone;
 }
 

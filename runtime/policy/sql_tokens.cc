@@ -16,6 +16,26 @@ bool IsWordChar(char c) {
          byte >= 0x80;
 }
 
+// A character that people do not see, or that some databases take for a blank or the end of a line
+// and others for a part of a name.
+bool IsUnseen(char32_t c) {
+  return c == 0x85 || c == 0xa0 || c == 0xad || c == 0x1680 || c == 0x180e ||
+         (c >= 0x2000 && c <= 0x200f) || (c >= 0x2028 && c <= 0x202f) ||
+         (c >= 0x205f && c <= 0x206f) || c == 0x3000 || c == 0xfeff;
+}
+
+bool EndsALine(char32_t c) { return c == 0x85 || c == 0x2028 || c == 0x2029; }
+
+// The character at `at` of a text that is UTF-8, and its length.
+std::pair<char32_t, size_t> CharacterAt(std::string_view text, size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  const size_t length = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  char32_t c = length == 1 ? first : first & (0x7fu >> length);
+  for (size_t i = 1; i < length && at + i < text.size(); ++i)
+    c = c << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3f);
+  return {c, length};
+}
+
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 class Tokenizer {
@@ -24,6 +44,7 @@ class Tokenizer {
 
   Result<std::vector<SqlToken>> Run() {
     CARREL_TRY(CheckCharacters());
+    if (StartsWith("\xef\xbb\xbf")) at_ += 3;  // the mark of editors that write UTF-8
     while (at_ < sql_.size()) CARREL_TRY(Next());
     return std::move(tokens_);
   }
@@ -49,6 +70,11 @@ class Tokenizer {
     } catch (const Json::exception&) {
       return BadInput("", "the text is not UTF-8");
     }
+    for (size_t i = 0; i < sql_.size();) {
+      const auto [c, length] = CharacterAt(sql_, i);
+      if (EndsALine(c)) return Unreadable(i, "a line separator that is no line feed");
+      i += length;
+    }
     return {};
   }
 
@@ -71,6 +97,7 @@ class Tokenizer {
     }
     if (StartsWith("/*")) return BlockComment();
     if (c == '\'') return Quoted(SqlToken::kString, '\'', BackslashEscapes());
+    if (c == '"' && HasUnicodeEscapes()) return Unreadable(at_, "a name with Unicode escapes (U&)");
     if (c == '"') return Quoted(SqlToken::kQuotedName, '"', false);
     if (c == '[' && dialect_ != SqlDialect::kPostgresql)
       // SQLite knows no "]]" in a name, T-SQL does.
@@ -80,12 +107,34 @@ class Tokenizer {
     if (c == '$' && dialect_ == SqlDialect::kPostgresql && DollarTag() > 0) return DollarString();
     if (IsWordChar(c)) {
       size_t end = at_;
-      while (end < sql_.size() && IsWordChar(sql_[end])) ++end;
-      Push(SqlToken::kWord, end);
+      while (end < sql_.size() && IsWordChar(sql_[end])) {
+        const auto [character, length] = CharacterAt(sql_, end);
+        if (IsUnseen(character))
+          return Unreadable(end, "a blank or invisible character that is no plain space");
+        end += length;
+      }
+      Push(SqlToken::kWord, std::min(end, sql_.size()));
       return {};
     }
+    if (c == '(' && dialect_ == SqlDialect::kSqlite && EndsInAVariable())
+      return Unreadable(at_, "a parenthesis right after a variable");
     Push(SqlToken::kSymbol, at_ + 1);
     return {};
+  }
+
+  // SQLite's variables can have an end in parentheses, "$a(')": what stands there is no string.
+  bool EndsInAVariable() const {
+    for (size_t i = at_; i > 0 && (IsWordChar(sql_[i - 1]) || sql_[i - 1] == ':'); --i)
+      if (std::string_view("$@#:").find(sql_[i - 1]) != std::string_view::npos) return true;
+    return false;
+  }
+
+  // PostgreSQL's U&"..." has escapes in a name: it can be any name.
+  bool HasUnicodeEscapes() const {
+    if (dialect_ != SqlDialect::kPostgresql || at_ < 2 || tokens_.size() < 2) return false;
+    const SqlToken& word = tokens_[tokens_.size() - 2];
+    return sql_[at_ - 1] == '&' && (sql_[at_ - 2] | 0x20) == 'u' && word.kind == SqlToken::kWord &&
+           word.text.size() == 1;
   }
 
   Result<void> BlockComment() {

@@ -167,6 +167,15 @@ TEST_F(PolicyCommandTest, ASignedBundleThatTheConfigurationDemands) {
   EXPECT_EQ(Json::parse(explained.output)["policy_serial"], 3);
   EXPECT_EQ(RunCarrel({"policy", "check", dir_ / "b"}).exit_code, 0);
   EXPECT_EQ(RunCarrel({"policy", "diff", dir_ / "b", dir_ / "policies"}).exit_code, 0);
+  auto over = RunCarrel({"policy", "bundle", dir_ / "policies", "-o", dir_ / "old", "--serial", "4",
+                         "--expires", "2020-12-31"});
+  EXPECT_EQ(over.exit_code, 2);
+  EXPECT_NE(over.errors.find("--expires: is over"), std::string::npos) << over.errors;
+  ASSERT_EQ(::chmod((dir_ / "key").c_str(), 0644), 0);
+  auto open = RunCarrel({"policy", "sign", dir_ / "b", "--key", dir_ / "key"});
+  EXPECT_EQ(open.exit_code, 2);
+  EXPECT_NE(open.errors.find("open to group or others"), std::string::npos) << open.errors;
+  EXPECT_EQ(RunCarrel({"policy", "sign", dir_ / "b", "--key", dir_ / "b"}).exit_code, 2);
 }
 
 TEST_F(PolicyCommandTest, WhoCan) {

@@ -295,5 +295,31 @@ TEST(RunResults, OnlyGrantedJobsSeeTheDatabase) {
   EXPECT_THAT(SettledLeftovers(study), IsEmpty());
 }
 
+// The newest transactions are in a log beside the file, which is not there inside.
+TEST(RunResults, ADatabaseWithALogIsReadWhole) {
+  Study study;
+  const std::string file = study.path() + "/records.sqlite";
+  const auto made = RunChecked(
+      {"sqlite3", "-cmd", ".dbconfig no_ckpt_on_close on", file,
+       "PRAGMA journal_mode=WAL; CREATE TABLE t (x); INSERT INTO t VALUES (1), (2), (3)"});
+  ASSERT_TRUE(made.has_value()) << made.error().ToString();
+  ASSERT_GT(ReadFile(file + "-wal").value_or("").size(), 0u);
+  const std::string before = ReadFile(file).value_or("");
+  study.config()["databases"] = {{"default", {{"kind", "sqlite"}, {"path", file}}}};
+  study.WriteConfig();
+  Json job = study.Job("mkdir -p output; cat /database/default.sqlite > output/copy.csv");
+  job["image"] = "dbprobe:v1";
+  job["allow_database_access"] = true;
+  const JobRun run = study.Run(job);
+  ASSERT_EQ(run.exit_code, 0) << run.errors << run.output;
+  EXPECT_EQ(RunChecked({"sqlite3", "-readonly", study.level3("output/copy.csv"),
+                        "SELECT sum(x) FROM t; PRAGMA journal_mode"})
+                .value_or(""),
+            "6\ndelete\n");
+  EXPECT_EQ(ReadFile(file).value_or(""), before);
+  EXPECT_TRUE(std::filesystem::is_empty(study.state() + "/database-copies"));
+  EXPECT_THAT(SettledLeftovers(study), IsEmpty());
+}
+
 }  // namespace
 }  // namespace carrel::testing_support

@@ -9,7 +9,15 @@ TEST(ParseJson, RefusesDuplicateKeys) {
   auto parsed = ParseJson(R"({"a": {"b": 1, "b": 2}})", "job.json");
   ASSERT_FALSE(parsed.has_value());
   EXPECT_EQ(parsed.error().kind, ErrorKind::kBadInput);
-  EXPECT_NE(parsed.error().ToString().find("\"b\" appears twice"), std::string::npos);
+  EXPECT_NE(parsed.error().ToString().find("/a/b: the key \"b\" appears twice"), std::string::npos);
+}
+
+TEST(ParseJson, SaysWhereEachDuplicateKeyIs) {
+  auto parsed = ParseJson(R"({"x": [1, {"y": 2, "y": 3}, [[], {"z/": 1, "z/": 1}]], "x": 2})", "f");
+  ASSERT_FALSE(parsed.has_value());
+  const std::string text = parsed.error().ToString();
+  for (const char* place : {"/x/1/y: ", "; /x/2/1/z~1: ", "; /x: the key \"x\""})
+    EXPECT_NE(text.find(place), std::string::npos) << place << " in " << text;
 }
 
 TEST(ParseJson, RefusesDeepNestingWithoutRecursion) {

@@ -25,7 +25,10 @@ class FakeLink final : public Link {
   void Note(const Event& event) {
     events.push_back(event.kind);
     for (const auto& [name, value] : event.members)
-      if (auto* text = std::get_if<std::string>(&value)) texts += *text + '\n';
+      if (auto* text = std::get_if<std::string>(&value))
+        texts += *text + '\n';
+      else
+        texts += name + ' ' + std::to_string(std::get<uint64_t>(value)) + '\n';
   }
   std::string client, server, closed;
   int connects = 0;
@@ -88,6 +91,85 @@ TEST_F(StatementsTest, AnErrorInAPipelineEndsAtTheSync) {
   EXPECT_EQ(link_.statements[3].text, "next");
   EXPECT_EQ(link_.statements[3].tag, "SELECT 0");
   EXPECT_FALSE(statements_.Busy());
+}
+
+// Most errors of prepared statements come with the Bind: of a parameter, or of the plan.
+TEST_F(StatementsTest, AnErrorOfABindIsToldWithItsExecution) {
+  ASSERT_TRUE(statements_.FromClient(Parse("", "select 1/0") + Bind("") + Message('D', Zero("P")) +
+                                     Execute() + Parse("", "later") + Bind("") + Execute() +
+                                     kSync));
+  ASSERT_TRUE(statements_.FromServer(Message('1', "") + Failure("22012") + kReady));
+  ASSERT_EQ(link_.statements.size(), 4u);
+  EXPECT_EQ(link_.statements[0].error, "");
+  EXPECT_EQ(link_.statements[1].error, "22012");
+  EXPECT_EQ(link_.statements[1].tag, "");
+  EXPECT_GE(link_.statements[1].duration_ns, 0);
+  for (size_t i : {2, 3}) EXPECT_THAT(link_.statements[i].tag, HasSubstr("not run"));
+  EXPECT_TRUE(link_.events.empty());
+}
+
+// What the server finds out of a statement's parameters is told with its number.
+TEST_F(StatementsTest, TypesThatTheServerFindsAreTiedToTheirStatement) {
+  ASSERT_TRUE(statements_.FromClient(Query("select 0") + Parse("p", "select $1::int") +
+                                     Message('D', Zero("Sp")) + kSync));
+  ASSERT_TRUE(statements_.FromServer(Complete("SELECT 1") + kReady + Message('1', "") +
+                                     Message('t', std::string("\0\1", 2) + U32(23)) +
+                                     Message('T', "x") + kReady));
+  EXPECT_EQ(link_.events, std::vector<std::string>{"statement-types"});
+  EXPECT_EQ(link_.texts, "statement 2\nint4\n");
+}
+
+TEST_F(StatementsTest, AnErrorOfABindWithoutExecutionIsToldAlone) {
+  ASSERT_TRUE(
+      statements_.FromClient(Bind("nosuch") + Parse("", "next") + Bind("") + Execute() + kSync));
+  ASSERT_TRUE(statements_.FromServer(Failure("26000") + kReady));
+  EXPECT_EQ(link_.events, std::vector<std::string>{"gateway-server-error"});
+  EXPECT_EQ(link_.texts, "26000\n");
+  for (const Statement& statement : link_.statements) {
+    EXPECT_EQ(statement.error, "");
+    EXPECT_THAT(statement.tag, HasSubstr("not run"));
+  }
+}
+
+TEST_F(StatementsTest, RowsOfACopyAreAsTheServerCountsThem) {
+  ASSERT_TRUE(statements_.FromClient(Query("select 1; copy t to stdout (format binary)")));
+  ASSERT_TRUE(statements_.FromServer(Message('D', "1") + Complete("SELECT 1") + Message('H', "x") +
+                                     Message('d', "header, row") + Message('d', "row") +
+                                     Message('d', "trailer") + Message('c', "") +
+                                     Complete("COPY 2") + kReady));
+  ASSERT_TRUE(statements_.FromClient(Query("copy t from stdin")));
+  ASSERT_TRUE(statements_.FromServer(Message('G', "x")));
+  ASSERT_TRUE(statements_.FromClient(Message('d', "1\n2\n3\n") + Message('c', "")));
+  ASSERT_TRUE(statements_.FromServer(Complete("COPY 3") + kReady));
+  // What came before a failure has come.
+  ASSERT_TRUE(statements_.FromClient(Query("copy u to stdout")));
+  ASSERT_TRUE(
+      statements_.FromServer(Message('H', "x") + Message('d', "1\n") + Failure("57014") + kReady));
+  ASSERT_EQ(link_.statements.size(), 3u);
+  EXPECT_EQ(link_.statements[0].rows, 3u);
+  EXPECT_EQ(link_.statements[1].rows, 3u);
+  EXPECT_EQ(link_.statements[1].bytes_in, 6u);
+  EXPECT_EQ(link_.statements[2].rows, 1u);
+}
+
+TEST(RecordQueueTest, HidesTheSecretInWhatIsNoText) {
+  auto queue = RecordQueue::Make();
+  ASSERT_TRUE(queue.has_value());
+  (*queue)->Hide("the-secret");
+  Statement statement;
+  statement.name = "a the-secret";
+  statement.tag = "the-secretthe-secret";
+  (*queue)->Push(statement);
+  (*queue)->Push(Event{"gateway-settings", 1, {{"text", "application_name=the-secret"}}});
+  std::string all;
+  ASSERT_TRUE((*queue)
+                  ->Drain([&](const std::string&, const Json& members) -> Result<void> {
+                    all += members.dump();
+                    return {};
+                  })
+                  .has_value());
+  EXPECT_EQ(all.find("the-secret"), std::string::npos) << all;
+  EXPECT_THAT(all, HasSubstr("application_name=[]"));
 }
 
 TEST_F(StatementsTest, SyncsDuringACopyAreNotAnswered) {

@@ -265,10 +265,10 @@ TEST_F(DecideTest, Level4RulesUpToThePolicy) {
   EXPECT_EQ(Run().level4.max_csv_rows, 100);
   EXPECT_EQ(Run().level4.file_types, std::vector<std::string>{".csv"});
   request.level4_max_csv_rows = 5001;
-  ExpectRefused("larger level 4 files");
+  ExpectRefused("asks for level4_max_csv_rows 5001; levels.json#/moderately_sensitive allows 5000");
   request.level4_max_csv_rows = 0;
   request.level4_max_filesize = 16777217;
-  ExpectRefused("larger level 4 files");
+  ExpectRefused("asks for level4_max_filesize 16777217");
   request.level4_max_filesize = 0;
   request.level4_file_types = {".zip"};
   ExpectRefused("level 4 files of type .zip");
@@ -392,6 +392,57 @@ TEST_F(DecideTest, RolesAndKindsOfProject) {
   request.user = "anybody";
   request.workspace = "asthma-reviews";
   ExpectRefused("the user \"anybody\" (no role) may not start jobs");
+}
+
+// A policy that is narrower than what is usual refuses those that ask, not those that say nothing.
+TEST_F(DecideTest, WhatAJobDoesNotSayAsksForNothing) {
+  request.level4_max_csv_rows = 5000;
+  request.level4_max_filesize = 16 << 20;
+  request.level4_file_types = {".csv", ".txt"};
+  policy.level4 = {.max_csv_rows = 10, .max_file_bytes = 4096, .file_types = {".csv", ".html"}};
+  ExpectRefused("level4_max_csv_rows");
+  request.level4_unsaid = {"level4_max_csv_rows", "level4_max_filesize", "level4_file_types"};
+  ExpectAllowed();
+  EXPECT_EQ(Run().level4.max_csv_rows, 10);
+  EXPECT_EQ(Run().level4.max_file_bytes, 4096);
+  EXPECT_EQ(Run().level4.file_types, std::vector<std::string>{".csv"});
+  policy.level4 = {.max_csv_rows = 9999, .max_file_bytes = 1 << 30, .file_types = {".csv", ".txt"}};
+  EXPECT_EQ(Run().level4.max_csv_rows, 5000);
+}
+
+// The study's code is not to run in the process that holds the connection.
+TEST_F(DecideTest, BesideADatabaseNoVariableLoadsCode) {
+  for (const char* name : {"PYTHONPATH", "PYTHONSTARTUP", "PGHOST", "PGSERVICEFILE", "ODBCINI",
+                           "SSLKEYLOGFILE", "https_proxy", "BASH_ENV", "EHRQL_BACKEND"}) {
+    request.env = {{name, "x"}};
+    request.allow_database_access = true;
+    ExpectRefused("the variable " + std::string(name) +
+                  " is not for a job that reaches a database");
+    request.allow_database_access = false;
+    ExpectAllowed();
+  }
+  request.allow_database_access = true;
+  request.env = {{"PYTHONHASHSEED", "0"}, {"STUDY_YEAR", "2026"}};
+  ExpectAllowed();
+}
+
+// ehrQL has one list: a "dataset" cannot be a permission that has a file of its own.
+TEST_F(DecideTest, ADatasetIncludesNobody) {
+  for (Grant& grant : policy.permissions["datasets"]) grant.items.push_back("include_t1oo");
+  EXPECT_FALSE(Run().include_type_one_opt_outs);
+  EXPECT_EQ(Run().ehrql_permissions, (std::vector<std::string>{"appointments", "waiting_list"}));
+  request.env["EHRQL_PERMISSIONS"] = R"(["include_t1oo"])";
+  ExpectRefused("asks for \"include_t1oo\"");
+}
+
+TEST_F(DecideTest, AShortOptionIsRefusedWithItsValueAttached) {
+  policy.tools.at("ehrql").refused_arguments.push_back("-d");
+  for (const char* argument : {"-d", "-dsqlite:///x", "-d=x"}) {
+    request.args = {"generate-dataset", "x.py", argument};
+    ExpectRefused("is not for a job to give");
+  }
+  request.args = {"generate-dataset", "x.py", "--output", "-"};
+  ExpectAllowed();
 }
 
 }  // namespace

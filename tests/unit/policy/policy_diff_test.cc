@@ -148,5 +148,31 @@ TEST(PolicyDiff, ExpiredMeansAbsent) {
   EXPECT_TRUE(coming[0].widens);
 }
 
+// Two grants with a time between them: their first and last day say nothing of it.
+TEST(PolicyDiff, AGapThatIsFilledIsAGain) {
+  PolicyFiles files = ShippedFiles();
+  auto with = [&](const char* first_until) {
+    PolicyFiles changed = files;
+    Json document = Json::parse(files.at("permissions/databases.json"));
+    Json& grants = document["grants"];
+    grants[1]["expires"] = first_until;
+    Json second = grants[1];
+    second.update({{"date", "2028-01-01"}, {"expires", "2028-12-31"}});
+    grants.push_back(second);
+    changed["permissions/databases.json"] = document.dump();
+    return *DecodePolicy(changed);
+  };
+  const Policy gap = with("2026-12-31"), filled = with("2027-12-31");
+  const auto wider = DiffPolicies(gap, filled, kNow);
+  ASSERT_EQ(wider.size(), 1u);
+  EXPECT_TRUE(wider[0].widens);
+  EXPECT_EQ(wider[0].sentence,
+            "POS-2025-9001 may reach the database default: from 2027-01-01 to 2027-12-31");
+  const auto narrower = DiffPolicies(filled, gap, kNow);
+  ASSERT_EQ(narrower.size(), 1u);
+  EXPECT_FALSE(narrower[0].widens);
+  EXPECT_TRUE(DiffPolicies(gap, gap, kNow).empty());
+}
+
 }  // namespace
 }  // namespace carrel

@@ -56,9 +56,25 @@ TEST(WhoCan, Answers) {
             std::string::npos);
   EXPECT_EQ(Answer("start research").find("platform_tester"), std::string::npos);
   EXPECT_EQ(Answer("read the audit log").find("platform_developer"), 0u);
-  auto other = WhoCan(ShippedPolicy(), "fly", kNow);
-  ASSERT_FALSE(other.has_value());
-  EXPECT_EQ(other.error().kind, ErrorKind::kBadInput);
+  for (const char* question : {"fly", "use datasets", "start", ""}) {
+    auto other = WhoCan(ShippedPolicy(), question, kNow);
+    ASSERT_FALSE(other.has_value()) << question;
+    EXPECT_EQ(other.error().kind, ErrorKind::kBadInput);
+  }
+}
+
+TEST(WhoCan, TakesNamesAsPeopleWriteThem) {
+  for (auto [one, other] : {std::pair{"include type-one opt-outs", "Include type-one-opt-outs"},
+                            {"use sqlrunner", "use sql-runner"},
+                            {"use cohortextractor", "use the Cohort-Extractor"},
+                            {"use event-level-data", "use event_level_data"},
+                            {"use dataset waiting_list", "use dataset Waiting-List"},
+                            {"read level 3", "read highly_sensitive"},
+                            {"start short_data_report", "start short-data-report"},
+                            {"read the audit log", "read audit  log"},
+                            {"reach database default", "reach the database Default"}})
+    EXPECT_EQ(Answer(one), Answer(other)) << other;
+  EXPECT_NE(Answer("include type-one-opt-outs").find("with sqlrunner"), std::string::npos);
 }
 
 TEST(PolicyDiff, TheSamePolicyChangesNothing) {

@@ -61,6 +61,8 @@ TEST(Policy, EveryFileIsNeededAndNoOther) {
     ExpectProblem(files, std::string(file) + ": is missing");
   }
   PolicyFiles files = ShippedFiles();
+  files["permissions/ndoo.JSON"] = "{}";
+  ExpectProblem(files, "permissions/ndoo.JSON: is not a file that a policy has");
   files["permissions/sqlrunner.json"] = "{}";
   ExpectProblem(files, "permissions/sqlrunner.json: is not a file that a policy has");
   files = ShippedFiles();
@@ -169,6 +171,71 @@ TEST(Policy, RolesReferToEachOther) {
                 "/unlisted_users_are: there is no such role");
   ExpectProblem(With("roles.json", [](Json& j) { j["roles"]["researcher"]["starts"] = {"x"}; }),
                 "/roles/researcher/starts: unknown kind");
+}
+
+TEST(Policy, ADatasetIsNoOtherPermission) {
+  for (const char* name : {"include_t1oo", "Include_T1OO", "event_level_data", "include_other"})
+    ExpectProblem(With("permissions/datasets.json",
+                       [&](Json& j) { j["grants"][0]["datasets"].push_back(name); }),
+                  "/grants/0/datasets: \"" + std::string(name) + "\" is not a dataset");
+}
+
+TEST(Policy, NamesThatPeopleCannotTellApart) {
+  auto users = [](const char* name) {
+    return With("roles.json", [&](Json& j) { j["users"][name] = {"platform_developer"}; });
+  };
+  ExpectProblem(users("t\xd0\xb5ster"), "must be a name of ASCII");
+  ExpectProblem(users("tester "), "must be a name of ASCII");
+  ExpectProblem(users("Tester"), "differs from another user by case alone");
+  EXPECT_EQ(Problems(users("first.last@example.org")), "");
+  ExpectProblem(With("projects.json", [](Json& j) { j["projects"][2]["workspaces"] = {"Demo"}; }),
+                "/projects/2/workspaces: \"Demo\" belongs to another project too");
+  EXPECT_EQ(Problems(With("projects.json",
+                          [](Json& j) { j["projects"][0]["workspaces"].push_back("Demo"); })),
+            "");
+  ExpectProblem(With("tools.json",
+                     [](Json& j) {
+                       j["tools"]["EhrQL"] = j["tools"]["python"];
+                       j["tools"]["EhrQL"]["images"] = {"other"};
+                     }),
+                "differs from another tool by case alone");
+}
+
+TEST(Policy, WhatToolsCannotHave) {
+  auto variable = [](const char* name, const char* value) {
+    return With("tools.json", [&](Json& j) { j["tools"]["ehrql"]["environment"][name] = value; });
+  };
+  for (auto [name, value] : {std::pair{"EHRQL_PERMISSIONS", "[\"include_t1oo\"]"},
+                             {"DATABASE_URL", "sqlite:///x"},
+                             {"LD_PRELOAD", "/x.so"},
+                             {"EHRQL_ISOLATE_USER_CODE", "never"}})
+    ExpectProblem(variable(name, value), "\"" + std::string(name) + "\" is carrel's own to set");
+  ExpectProblem(With("tools.json",
+                     [](Json& j) {
+                       Json& checks = j["tools"]["sqlrunner"]["preflight"];
+                       checks.push_back({{"check", "sql-declaration"}});
+                     }),
+                "/tools/sqlrunner/preflight/1/check: is there twice");
+  ExpectProblem(With("tools.json",
+                     [](Json& j) {
+                       j["tools"]["r"]["digests"] = {{"v1", "sha256:" + std::string(64, 'Z')}};
+                     }),
+                "/tools/r/digests: \"v1\" must be one of versions");
+  ExpectProblem(With("levels.json",
+                     [](Json& j) { j["moderately_sensitive"]["file_types"].push_back("CSV"); }),
+                "\"CSV\" must be an ending");
+}
+
+// What refers to projects that cannot be read is not a problem of its own.
+TEST(Policy, OneBrokenFileIsOneProblem) {
+  PolicyFiles files = ShippedFiles();
+  files["projects.json"] = "{";
+  const std::string problems = Problems(files);
+  EXPECT_EQ(problems.find('\n'), std::string::npos) << problems;
+  files = ShippedFiles();
+  files["limits.json"] = R"({"defaults": {"cpus": 1, "cpus": 2}, "maxima": {}, "maxima": {}})";
+  ExpectProblem(files, "limits.json: /defaults/cpus: the key");
+  ExpectProblem(files, "limits.json: /maxima: the key");
 }
 
 }  // namespace

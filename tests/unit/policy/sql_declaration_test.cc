@@ -30,6 +30,8 @@ TEST(SqlDeclaration, ReferencesThatCount) {
   EXPECT_EQ(Read("SELECT * FROM [PatientsWithTypeOneDissent]"), Declaration::kRefersToTable);
   EXPECT_EQ(Read("SELECT * FROM [db].[dbo].[PatientsWithTypeOneDissent] (NOLOCK)"),
             Declaration::kRefersToTable);
+  EXPECT_EQ(Read("SELECT * FROM p a WITH (NOLOCK), PatientsWithTypeOneDissent t WITH (NOLOCK)"),
+            Declaration::kRefersToTable);
   EXPECT_EQ(Read("SELECT * FROM `PatientsWithTypeOneDissent`", SqlDialect::kSqlite),
             Declaration::kRefersToTable);
 }
@@ -102,12 +104,102 @@ TEST(SqlDeclaration, Evasions) {
         "SELECT * FROM PatientsWithTypeOneDissent"})
     for (SqlDialect dialect : kAll) EXPECT_EQ(Read(sql, dialect), Declaration::kNone) << sql;
   EXPECT_EQ(Read("SELECT [x]] FROM PatientsWithTypeOneDissent] FROM p"), Declaration::kNone);
-  // A blank that is none to the database must not make a name.
-  EXPECT_EQ(Read("SELECT * FROM\xc2\xa0PatientsWithTypeOneDissent"), Declaration::kNone);
   // Cyrillic P.
   EXPECT_EQ(Read("SELECT * FROM \xd0\xa0"
                  "atientsWithTypeOneDissent"),
             Declaration::kNone);
+}
+
+// The name is in the place of a table for a reader that knows no more than the words.
+TEST(SqlDeclaration, WordsThatAreNotTheClause) {
+  for (const char* sql : {"SELECT extract(year FROM PatientsWithTypeOneDissent) FROM q",
+                          "SELECT trim(both ' ' from PatientsWithTypeOneDissent), 1 FROM q",
+                          "SELECT substring(a FROM PatientsWithTypeOneDissent) FROM q",
+                          "SELECT 1 AS from, PatientsWithTypeOneDissent FROM q",
+                          "SELECT q.from, PatientsWithTypeOneDissent FROM q",
+                          "SELECT 1 AS join, apply PatientsWithTypeOneDissent FROM q",
+                          "DECLARE PatientsWithTypeOneDissent CURSOR FOR SELECT 1; "
+                          "FETCH NEXT FROM PatientsWithTypeOneDissent",
+                          "SELECT 1 FETCH NEXT FROM PatientsWithTypeOneDissent",
+                          "SELECT 1; MOVE FROM PatientsWithTypeOneDissent",
+                          "SELECT 1 REVOKE SELECT ON q FROM PatientsWithTypeOneDissent",
+                          "SELECT 1 RESTORE DATABASE q FROM PatientsWithTypeOneDissent",
+                          "SELECT 1 AS x INTO TEMPORARY PatientsWithTypeOneDissent; "
+                          "SELECT * FROM PatientsWithTypeOneDissent",
+                          "ALTER TABLE q RENAME TO PatientsWithTypeOneDissent; "
+                          "SELECT * FROM PatientsWithTypeOneDissent"})
+    for (SqlDialect dialect : kAll) EXPECT_EQ(Read(sql, dialect), Declaration::kNone) << sql;
+  for (const char* sql :
+       {"SELECT extract(year FROM d) FROM PatientsWithTypeOneDissent",
+        "SELECT max((SELECT x FROM PatientsWithTypeOneDissent)) FROM q",
+        "WITH a AS (SELECT 1), b AS (SELECT x FROM PatientsWithTypeOneDissent) SELECT * FROM a",
+        "SELECT 1 AS from FROM PatientsWithTypeOneDissent",
+        "SELECT x FROM q ORDER BY x OFFSET 0 ROWS FETCH NEXT 5 ROWS ONLY; "
+        "SELECT * FROM PatientsWithTypeOneDissent",
+        "DELETE FROM q WHERE x IN (SELECT x FROM PatientsWithTypeOneDissent)",
+        "SELECT * FROM q LEFT JOIN r ON q.a = r.a JOIN PatientsWithTypeOneDissent p ON p.a = q.a",
+        "SELECT * FROM q CROSS APPLY PatientsWithTypeOneDissent",
+        "CREATE VIEW v AS SELECT * FROM PatientsWithTypeOneDissent"})
+    for (SqlDialect dialect : kAll)
+      EXPECT_EQ(Read(sql, dialect), Declaration::kRefersToTable) << sql;
+  const char* in = "SELECT * FROM p WHERE id NOT IN PatientsWithTypeOneDissent";
+  EXPECT_EQ(Read(in, SqlDialect::kSqlite), Declaration::kRefersToTable);
+  EXPECT_EQ(Read(in, SqlDialect::kPostgresql), Declaration::kNone);
+}
+
+// To a collation that ignores width a name in wide letters is the same name.
+TEST(SqlDeclaration, LookAlikesMakeTheNameSomethingElse) {
+  const std::string wide =
+      "\xef\xbc\xb0"
+      "atientsWithTypeOneDissent";
+  const std::string then = " SELECT * FROM PatientsWithTypeOneDissent";
+  for (const std::string& sql :
+       {"WITH " + wide + " AS (SELECT 1)" + then, "WITH [" + wide + "] (x) AS (SELECT 1)" + then,
+        "SELECT 1 AS x INTO " + wide + ";" + then, "CREATE TABLE " + wide + " (x int);" + then})
+    EXPECT_EQ(Read(sql, SqlDialect::kMssql), Declaration::kNone) << sql;
+  EXPECT_EQ(Read("SELECT 'gr\xc3\xb6\xc3\x9f"
+                 "e' AS \"gr\xc3\xb6\xc3\x9f"
+                 "e\"" +
+                 then.substr(9)),
+            Declaration::kRefersToTable);
+}
+
+TEST(SqlDeclaration, BlanksThatAreNoneToEverybody) {
+  for (const char* blank : {"\xc2\xa0", "\xe2\x80\x8b", "\xe3\x80\x80", "\xef\xbb\xbf"})
+    for (SqlDialect dialect : kAll) {
+      const std::string sql = std::string("SELECT 1\nWITH") + blank +
+                              "PatientsWithTypeOneDissent AS (SELECT 1) "
+                              "SELECT * FROM PatientsWithTypeOneDissent";
+      auto declaration = ReadDeclaration(sql, dialect);
+      ASSERT_FALSE(declaration.has_value()) << blank;
+      EXPECT_EQ(declaration.error().where, "line 2");
+      EXPECT_EQ(Read(std::string("-- a") + blank + "b\nSELECT 1", dialect), Declaration::kNone);
+    }
+  for (const char* line : {"\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"})
+    EXPECT_FALSE(
+        ReadDeclaration(std::string("-- ") + line + "/*\n", SqlDialect::kMssql).has_value());
+  EXPECT_EQ(Read("\xef\xbb\xbfSELECT * FROM PatientsWithTypeOneDissent"),
+            Declaration::kRefersToTable);
+}
+
+// To SQLite "$a(')" is one variable, and the string begins later.
+TEST(SqlDeclaration, VariablesOfSqlite) {
+  for (const char* variable : {"$a", "@a", ":a", "#a", "$a::b", "SELECT@a"}) {
+    const std::string sql =
+        std::string("SELECT ") + variable + "('), x FROM p -- ', 1 FROM PatientsWithTypeOneDissent";
+    EXPECT_FALSE(ReadDeclaration(sql, SqlDialect::kSqlite).has_value()) << sql;
+  }
+  EXPECT_EQ(Read("SELECT f($a), max(:b) FROM PatientsWithTypeOneDissent", SqlDialect::kSqlite),
+            Declaration::kRefersToTable);
+}
+
+TEST(SqlDeclaration, NamesWithEscapesOfPostgresql) {
+  const char* sql =
+      "WITH U&\"\\0070atientswithtypeonedissent\" AS (SELECT 1) "
+      "SELECT * FROM PatientsWithTypeOneDissent";
+  EXPECT_FALSE(ReadDeclaration(sql, SqlDialect::kPostgresql).has_value());
+  EXPECT_EQ(Read("SELECT col_u&\"x\" FROM PatientsWithTypeOneDissent", SqlDialect::kPostgresql),
+            Declaration::kRefersToTable);
 }
 
 TEST(SqlDeclaration, CommentsAreReadAsTheDatabaseReadsThem) {
