@@ -67,7 +67,8 @@ Result<OrderedJson> ListJobs(const HostConfig& host) {
   CARREL_ASSIGN(const auto ids, JobDir::List(host.state));
   OrderedJson jobs = OrderedJson::array();
   for (const std::string& id : ids) {
-    CARREL_ASSIGN(const VerbAnswer answer, StatusVerb(host, id));
+    auto asked = StatusVerb(host, id);
+    const VerbAnswer answer = asked ? *asked : AnswerOf(asked.error());
     auto definition = ReadJsonFile(host.state + "/jobs/" + id + "/definition.json", 4u << 20);
     const auto member = [&](const char* name) {
       return definition && definition->is_object() ? definition->value(name, "") : std::string();

@@ -143,14 +143,21 @@ Result<JobStep> JobDir::ReadStep() const {
   return step;
 }
 
-Result<JobStep> JobDir::State() const {
+Result<JobStep> JobDir::StateOfNobody() const {
   CARREL_ASSIGN(JobStep step, ReadStep());
+  step.lost = IsWork(step.state);
   if (step.state == JobState::kPrepared) {
     // Its audit log is on the clock of that boot: it is prepared anew, which costs little.
     CARREL_ASSIGN(const std::string boot, BootId());
     step.lost = step.boot_id != boot;
   }
+  return step;
+}
+
+Result<JobStep> JobDir::State() const {
+  CARREL_ASSIGN(JobStep step, StateOfNobody());
   if (!IsWork(step.state)) return step;
+  step.lost = false;
   CARREL_ASSIGN(const bool alive, Supervised());
   if (alive) return step;
   // It may have written its last step and ended between the two looks.

@@ -69,6 +69,8 @@ class JobDir {
 
   /// The state as it is now: what a process that is gone was doing counts as `lost`. Locks nothing.
   Result<JobStep> State() const;
+  /// The same for who holds the supervision: whoever was at work is gone.
+  Result<JobStep> StateOfNobody() const;
   Result<void> WriteStep(JobState state, OrderedJson results, Json record) const;
 
   /// True when a supervisor of the job lives.

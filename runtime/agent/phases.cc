@@ -48,6 +48,13 @@ Result<void> WriteError(JobContext& context, const JobDir& dir, const Error& err
   return dir.WriteStep(JobState::kError, AnswerOf(error).results, ToStepRecord(context.records));
 }
 
+// Given up, or to be tried again: as if nothing had been asked, but for the answer.
+Result<void> StartOver(JobContext& context, const JobDir& dir, const Error& error) {
+  CloseAfter(context, error);
+  CARREL_TRY(dir.Empty());
+  return dir.WriteStep(JobState::kUnknown, AnswerOf(error).results, nullptr);
+}
+
 Result<void> Prepare(JobContext& context, const JobDir& dir) {
   CARREL_TRY(DecideJob(context));
   // The log's name is known before there is a log: whoever finds this preparation dead can close
@@ -71,7 +78,12 @@ Result<void> Sweep(const HostConfig& host) {
 Result<void> Execute(JobContext& context, const JobDir& dir, const Ready& ready) {
   CARREL_TRY(DecideJob(context));  // a permission that was withdrawn meanwhile counts
   CARREL_TRY(Resume(context));
-  if (!context.log) return Fault("audit", "the job's log is sealed: it has ended before");
+  // A cleanup or a cancellation that was killed has ended it, and no more.
+  if (!context.log) {
+    Error sealed = Fault("audit", "the job's log is sealed: it is prepared again", "Ask again");
+    sealed.code = EAGAIN;
+    return sealed;
+  }
   CARREL_TRY(context.log->Append("execute", {{"decision", context.records.decision_json}}));
   CARREL_TRY(RequireAllowed(context.decision()));
   CARREL_TRY(BeginRun(context));
@@ -209,11 +221,8 @@ Result<void> PreparePhase(const VerbJob& job, const JobDir& dir, const Ready& /*
     return dir.WriteStep(JobState::kPrepared, OrderedJson::object(), ToStepRecord(context.records));
   }
   const Error error = prepared.error();
-  if (error.code != ECANCELED && error.code != EAGAIN) return WriteError(context, dir, error);
-  // Given up, or to be tried again: as if nothing had been asked, but for the answer.
-  CloseAfter(context, error);
-  CARREL_TRY(dir.Empty());
-  return dir.WriteStep(JobState::kUnknown, AnswerOf(error).results, nullptr);
+  if (error.code == ECANCELED || error.code == EAGAIN) return StartOver(context, dir, error);
+  return WriteError(context, dir, error);
 }
 
 Result<void> ExecutePhase(const VerbJob& job, const JobDir& dir, const JobStep& before,
@@ -227,6 +236,8 @@ Result<void> ExecutePhase(const VerbJob& job, const JobDir& dir, const JobStep& 
   if (!executed && executed.error().code == ECANCELED && context.log)
     executed = CancelledExecute(context);
   FaultPoint("executed");
+  if (!executed && executed.error().code == EAGAIN)
+    return StartOver(context, dir, executed.error());
   if (!executed) return WriteError(context, dir, executed.error());
   if (context.action_log) {
     struct stat log {};
@@ -261,19 +272,30 @@ Result<void> FinalizePhase(const VerbJob& job, const JobDir& dir, const JobStep&
   return dir.WriteStep(JobState::kFinalized, FinalizedResults(context.records), nullptr);
 }
 
-Result<void> CloseLog(const HostConfig& host, const JobStep& step, const std::string& reason) {
+Result<void> CloseLog(const HostConfig& host, const JobDir& dir, const JobStep& step,
+                      const std::string& reason, PublicOutcome outcome) {
   if (step.record.is_null() || step.state == JobState::kFinalized) return {};
   JobRecords records;
+  records.host = host;
   CARREL_TRY(FromStepRecord(step.record, records));
   if (records.audit_id.empty()) return {};
   auto found = AuditLog::Resume(host.state, records.audit_id);
   if (!found && found.error().kind == ErrorKind::kBadInput) return {};  // it was never begun
   CARREL_ASSIGN(ResumedLog resumed, std::move(found));
-  if (!resumed.log) return {};
-  if (step.state == JobState::kExecuting) resumed.counts.lost += 1;
-  CARREL_TRY(resumed.log->Append("end", {{"error", reason}, {"refused", false}}));
-  CARREL_TRY(resumed.log->Finish(resumed.counts));
-  return {};
+  const bool sealed_before = resumed.log == nullptr;
+  if (sealed_before && step.state == JobState::kError) return {};  // published with its seal
+  if (!sealed_before) {
+    if (step.state == JobState::kExecuting) resumed.counts.lost += 1;
+    CARREL_TRY(resumed.log->Append("end", {{"error", reason}, {"refused", false}}));
+    CARREL_ASSIGN(resumed.seal, resumed.log->Finish(resumed.counts));
+  }
+  records.seal = *resumed.seal;
+  records.run.counts = resumed.counts;
+  const auto definition = ReadJsonFile(dir.path() + "/definition.json", 4u << 20);
+  auto job = DecodeJobDefinition(definition.value_or(Json()));
+  records.decision.allowed = records.decision.allowed && job;  // else nothing of it can be told
+  if (job) records.job = std::move(*job);
+  return PublishJob(records, outcome, sealed_before);
 }
 
 }  // namespace carrel

@@ -100,8 +100,9 @@ Result<OrderedJson> JobStats(const HostConfig& host) {
   CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
   std::map<std::string, uint64_t> before;
   for (const std::string& id : ids) {
-    CARREL_ASSIGN(const VerbAnswer answer, StatusVerb(host, id));
-    if (answer.state == JobState::kExecuting) before[id] = Sample(facts, host, id).cpu_usec;
+    const auto answer = StatusVerb(host, id);
+    if (answer && answer->state == JobState::kExecuting)
+      before[id] = Sample(facts, host, id).cpu_usec;
   }
   const int64_t begin = MonotonicNs();
   if (!before.empty()) ::usleep(250'000);

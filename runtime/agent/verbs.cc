@@ -225,7 +225,8 @@ Result<VerbAnswer> PrepareVerb(const VerbJob& job) {
   }
   CARREL_ASSIGN(UniqueFd lock, Supervision(dir));
   // What an earlier preparation has left, and its log, come to an end first.
-  CARREL_TRY(CloseLog(job.host, present.step, "its preparation was lost: it is prepared again"));
+  CARREL_TRY(CloseLog(job.host, dir, present.step, "its preparation was lost: it is prepared again",
+                      PublicOutcome::kFault));
   CARREL_TRY(dir.Empty());
   CARREL_TRY(WriteDefinition(dir, job));
   CARREL_TRY(dir.WriteStep(JobState::kPreparing, OrderedJson::object(), nullptr));
@@ -332,9 +333,10 @@ Result<VerbAnswer> CleanupVerb(const HostConfig& host, const std::string& id) {
   CARREL_ASSIGN(const UniqueFd pidfd, dir->SupervisorPidfd());
   if (pidfd) SendSignals(pidfd.get(), {SIGKILL});  // the action's init goes with it
   CARREL_ASSIGN(UniqueFd lock, Supervision(*dir));
-  CARREL_ASSIGN(const JobStep step, dir->State());
-  const Present present = Look(step);
-  CARREL_TRY(CloseLog(host, present.step, "the job was cleaned up before it was finalized"));
+  // A step that is not whole says to clean up.
+  const Present present = Look(dir->StateOfNobody().value_or(JobStep()));
+  CARREL_TRY(CloseLog(host, *dir, present.step, "the job was cleaned up before it was finalized",
+                      PublicOutcome::kKilled));
   CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
   CARREL_TRY(SweepStaleRuns(host.state, facts, host.cgroup_parent));
   CARREL_TRY(SweepStaging(host));

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -183,6 +184,21 @@ Result<void> WriteFileAtomic(int dir, const std::string& name, std::string_view 
     if (written.error().where.empty()) written.error().where = name;
   }
   return written;
+}
+
+Result<void> RemoveTemporaries(int dir, const std::string& name) {
+  CARREL_ASSIGN(const auto entries, ListDir(dir));
+  for (const std::string& entry : entries)
+    if (entry.starts_with("." + name + ".tmp.") && ::unlinkat(dir, entry.c_str(), 0) != 0 &&
+        errno != ENOENT)
+      return SysFault(entry, "unlink");
+  return {};
+}
+
+Result<void> LockExclusively(int fd, const std::string& where) {
+  while (::flock(fd, LOCK_EX) != 0)
+    if (errno != EINTR) return SysFault(where, "flock");
+  return {};
 }
 
 Result<std::vector<std::string>> ListDir(int dir) {

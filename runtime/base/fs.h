@@ -46,6 +46,13 @@ Result<void> WriteFileAtomic(int dir, const std::string& name, std::string_view 
                              uid_t owner = static_cast<uid_t>(-1),
                              gid_t group = static_cast<gid_t>(-1));
 
+/// Removes what a WriteFileAtomic of `name` that was killed has left. Nobody may write it
+/// meanwhile.
+Result<void> RemoveTemporaries(int dir, const std::string& name);
+
+/// Waits for flock's exclusive lock, which the open file description then has.
+Result<void> LockExclusively(int fd, const std::string& where);
+
 /// The names in a directory, sorted, without "." and "..".
 Result<std::vector<std::string>> ListDir(int dir);
 

@@ -74,6 +74,8 @@ void PrintCommands(FILE* out) {
   fprintf(out, "%s\n", line.c_str());
 }
 
+}  // namespace
+
 int PrintDockerError(std::string_view command, const Error& error) {
   std::string text = error.ToString();
   const bool usage = error.what.find("flag") != std::string::npos;
@@ -83,8 +85,6 @@ int PrintDockerError(std::string_view command, const Error& error) {
           usage ? "" : "Error response from daemon: ", MakeVisible(text).c_str());
   return command.ends_with("run") ? 125 : 1;  // docker's own: of `run`, and of all else
 }
-
-}  // namespace
 
 int DockerCommand(int argc, char** argv) {
   Arguments words(argv + 1, argv + argc);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -11,6 +12,9 @@
 namespace carrel {
 
 using DockerArguments = std::vector<std::string>;
+
+/// Prints an error as docker does; returns the exit status of `command`.
+int PrintDockerError(std::string_view command, const Error& error);
 
 Result<int> DockerRunCommand(const HostConfig& host, const DockerArguments& arguments);
 Result<int> DockerInspect(const HostConfig& host, const DockerArguments& arguments);

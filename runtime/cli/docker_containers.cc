@@ -2,6 +2,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <regex>
+
 #include "base/clock.h"
 #include "base/fs.h"
 #include "cli/docker_commands.h"
@@ -17,66 +20,22 @@
 namespace carrel {
 namespace {
 
-// Calls `act` for each name; all are tried, and the first error decides the status, as docker does.
+// Calls `act` for each name; all are tried, and each error is told, as docker does.
 Result<int> ForEach(
     const HostConfig& host, const DockerArguments& names,
     const std::function<Result<void>(const ContainerStore&, const Container&)>& act) {
-  if (names.empty()) return BadInput("", "requires at least 1 argument (flag --help: see docker)");
+  if (names.empty()) return BadInput("", "this command requires at least 1 argument.");
   CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
-  Result<int> status = 0;
+  int status = 0;
   for (const std::string& name : names) {
     auto found = store.Find(name);
     Result<void> done = found ? act(store, *found) : Result<void>(found.error());
     if (done)
       printf("%s\n", name.c_str());
-    else if (status)
-      status = std::move(done).error();
+    else
+      status = PrintDockerError("", done.error());
   }
   return status;
-}
-
-struct ListFilter {
-  std::string key, value;
-
-  bool Matches(const ContainerConfig& config, const ContainerState& state) const {
-    if (key == "name") return config.name.find(value) != std::string::npos;
-    if (key == "id") return config.id.starts_with(value);
-    if (key == "status") return state.status == value;
-    if (key == "ancestor") return config.image_name == value || config.image_digest == value;
-    const size_t equals = value.find('=');
-    const auto label = config.labels.find(value.substr(0, equals));
-    return label != config.labels.end() &&
-           (equals == std::string::npos || label->second == value.substr(equals + 1));
-  }
-};
-
-Result<ListFilter> ParseFilter(const std::string& text) {
-  const size_t equals = text.find('=');
-  const ListFilter filter{text.substr(0, equals),
-                          equals == std::string::npos ? "" : text.substr(equals + 1)};
-  for (const char* known : {"name", "id", "status", "ancestor", "label"})
-    if (filter.key == known && equals != std::string::npos) return filter;
-  return BadInput("--filter", "invalid filter '" + text + "'",
-                  "carrel knows name, id, status, ancestor and label");
-}
-
-Result<std::vector<OrderedJson>> ListRows(const HostConfig& host,
-                                          const std::vector<ListFilter>& filters, bool all,
-                                          bool truncate) {
-  CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
-  CARREL_ASSIGN(const std::vector<Container> containers, store.List());
-  std::vector<OrderedJson> rows;
-  const int64_t now = NowNs();
-  for (const Container& container : containers) {
-    const auto state = container.State();
-    if (!state && state.error().code == ENOENT) continue;  // another command removes it just now
-    if (!state) return state.error();
-    bool wanted = all || state->running();
-    for (const ListFilter& filter : filters)
-      wanted = wanted && filter.Matches(container.config(), *state);
-    if (wanted) rows.push_back(ListRow(container.config(), *state, now, truncate));
-  }
-  return rows;
 }
 
 }  // namespace
@@ -111,6 +70,8 @@ Result<int> DockerInspect(const HostConfig& host, const DockerArguments& argumen
                                                                {"f", TextFlag(format)},
                                                                {"type", TextFlag(type)}},
                                                               false));
+  if (!type.empty() && type != "container" && type != "image")
+    return BadInput("--type", "unknown type: \"" + type + "\"", "carrel has containers and images");
   return InspectEach(names, format, [&](const std::string& name) -> Result<OrderedJson> {
     CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
     auto container = store.Find(name);
@@ -206,6 +167,79 @@ Result<int> DockerLogs(const HostConfig& host, const DockerArguments& arguments)
   return 0;
 }
 
+namespace {
+
+constexpr const char* kContainerStates[] = {"created", "restarting", "running", "removing",
+                                            "paused",  "exited",     "dead"};
+
+struct ListFilter {
+  std::string key, value;
+  std::regex name;  ///< of the key "name"
+
+  bool Matches(const ContainerConfig& config, const ContainerState& state) const {
+    if (key == "name")
+      return std::regex_search(config.name, name) || std::regex_search("/" + config.name, name);
+    if (key == "id") return config.id.starts_with(value);
+    if (key == "status") return state.status == value;
+    if (key == "ancestor") return config.image_name == value || config.image_digest == value;
+    const size_t equals = value.find('=');
+    const auto label = config.labels.find(value.substr(0, equals));
+    return label != config.labels.end() &&
+           (equals == std::string::npos || label->second == value.substr(equals + 1));
+  }
+};
+
+Result<ListFilter> ParseFilter(const std::string& text) {
+  const size_t equals = text.find('=');
+  ListFilter filter{text.substr(0, equals),
+                    equals == std::string::npos ? "" : text.substr(equals + 1), std::regex()};
+  const Error invalid = BadInput("--filter", "invalid filter '" + text + "'",
+                                 "carrel knows name, id, status, ancestor and label");
+  const bool known = filter.key == "name" || filter.key == "id" || filter.key == "status" ||
+                     filter.key == "ancestor" || filter.key == "label";
+  if (!known || equals == std::string::npos) return invalid;
+  if (filter.key == "status" && std::find(std::begin(kContainerStates), std::end(kContainerStates),
+                                          filter.value) == std::end(kContainerStates))
+    return invalid;
+  if (filter.key != "name") return filter;
+  try {
+    filter.name = std::regex(filter.value);
+  } catch (const std::regex_error&) {
+    return invalid;
+  }
+  return filter;
+}
+
+// As docker has it: a container has all the labels that are asked for, and of each other key one.
+bool Wanted(const std::vector<ListFilter>& filters, const ContainerConfig& config,
+            const ContainerState& state) {
+  return std::all_of(filters.begin(), filters.end(), [&](const ListFilter& filter) {
+    if (filter.key == "label") return filter.Matches(config, state);
+    return std::any_of(filters.begin(), filters.end(), [&](const ListFilter& other) {
+      return other.key == filter.key && other.Matches(config, state);
+    });
+  });
+}
+
+Result<std::vector<OrderedJson>> ListRows(const HostConfig& host,
+                                          const std::vector<ListFilter>& filters, bool all,
+                                          bool truncate) {
+  CARREL_ASSIGN(const ContainerStore store, ContainerStore::Open(host.state));
+  CARREL_ASSIGN(const std::vector<Container> containers, store.List());
+  std::vector<OrderedJson> rows;
+  const int64_t now = NowNs();
+  for (const Container& container : containers) {
+    const auto state = container.State();
+    if (!state && state.error().code == ENOENT) continue;  // another command removes it just now
+    if (!state) return state.error();
+    if ((all || state->running()) && Wanted(filters, container.config(), *state))
+      rows.push_back(ListRow(container.config(), *state, now, truncate));
+  }
+  return rows;
+}
+
+}  // namespace
+
 Result<int> DockerList(const HostConfig& host, const DockerArguments& arguments) {
   bool all = false, quiet = false, no_trunc = false;
   std::string format;
@@ -230,11 +264,21 @@ Result<int> DockerList(const HostConfig& host, const DockerArguments& arguments)
   for (const ListFilter& each : filters) all = all || each.key == "status";
   CARREL_ASSIGN(const std::vector<OrderedJson> rows, ListRows(host, filters, all, !no_trunc));
   return PrintRows(rows, quiet ? "{{.ID}}" : format,
-                   {{"CONTAINER ID", "ID"},
-                    {"IMAGE", "Image"},
-                    {"COMMAND", "Command"},
-                    {"STATUS", "Status"},
-                    {"NAMES", "Names"}});
+                   {"ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"},
+                   {{"Command", "COMMAND"},
+                    {"CreatedAt", "CREATED AT"},
+                    {"ID", "CONTAINER ID"},
+                    {"Image", "IMAGE"},
+                    {"Labels", "LABELS"},
+                    {"LocalVolumes", "LOCAL VOLUMES"},
+                    {"Mounts", "MOUNTS"},
+                    {"Names", "NAMES"},
+                    {"Networks", "NETWORKS"},
+                    {"Ports", "PORTS"},
+                    {"RunningFor", "CREATED"},
+                    {"Size", "SIZE"},
+                    {"State", "STATE"},
+                    {"Status", "STATUS"}});
 }
 
 }  // namespace carrel

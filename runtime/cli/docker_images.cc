@@ -81,11 +81,14 @@ Result<int> DockerImages(const HostConfig& host, const DockerArguments& argument
     }
   }
   return PrintRows(rows, quiet ? "{{.ID}}" : format,
-                   {{"REPOSITORY", "Repository"},
-                    {"TAG", "Tag"},
-                    {"IMAGE ID", "ID"},
-                    {"CREATED", "CreatedSince"},
-                    {"SIZE", "Size"}});
+                   {"Repository", "Tag", "ID", "CreatedSince", "Size"},
+                   {{"ID", "IMAGE ID"},
+                    {"Repository", "REPOSITORY"},
+                    {"Tag", "TAG"},
+                    {"Digest", "DIGEST"},
+                    {"CreatedAt", "CREATED AT"},
+                    {"CreatedSince", "CREATED"},
+                    {"Size", "SIZE"}});
 }
 
 Result<int> DockerRemoveImage(const HostConfig& host, const DockerArguments& arguments) {
@@ -116,8 +119,14 @@ Result<int> DockerVolumes(const HostConfig&, const DockerArguments& arguments) {
                                {"filter", TextFlag(filter)},
                                {"f", TextFlag(filter)}},
                               false));
-  return PrintRows({}, quiet ? "{{.Name}}" : format,
-                   {{"DRIVER", "Driver"}, {"VOLUME NAME", "Name"}});
+  return PrintRows({}, quiet ? "{{.Name}}" : format, {"Driver", "Name"},
+                   {{"Driver", "DRIVER"},
+                    {"Labels", "LABELS"},
+                    {"Links", "LINKS"},
+                    {"Mountpoint", "MOUNTPOINT"},
+                    {"Name", "VOLUME NAME"},
+                    {"Scope", "SCOPE"},
+                    {"Size", "SIZE"}});
 }
 
 Result<int> DockerRemoveVolume(const HostConfig&, const DockerArguments& arguments) {

@@ -2,26 +2,40 @@
 
 #include <algorithm>
 
+#include "cli/docker_commands.h"
+#include "job/utf8.h"
 #include "oci/go_template.h"
 
 namespace carrel {
 namespace {
 
+// As docker's: columns of ten characters or more, three of them blank.
 void PrintTable(const std::vector<std::vector<std::string>>& lines) {
   std::vector<size_t> widths;
   for (const auto& line : lines)
     for (size_t i = 0; i < line.size(); ++i) {
-      if (widths.size() <= i) widths.push_back(0);
-      widths[i] = std::max(widths[i], line[i].size());
+      if (widths.size() <= i) widths.push_back(10);
+      widths[i] = std::max(widths[i], DecodeUtf8Lossy(line[i]).size() + 3);
     }
   for (const auto& line : lines) {
     std::string text;
     for (size_t i = 0; i < line.size(); ++i) {
       text += line[i];
-      if (i + 1 < line.size()) text.append(widths[i] - line[i].size() + 3, ' ');
+      if (i + 1 < line.size()) text.append(widths[i] - DecodeUtf8Lossy(line[i]).size(), ' ');
     }
     printf("%s\n", text.c_str());
   }
+}
+
+// "a\tb" to its cells.
+std::vector<std::string> Cells(const std::string& text) {
+  std::vector<std::string> cells;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find('\t', start), text.size());
+    cells.push_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  return cells;
 }
 
 }  // namespace
@@ -30,11 +44,11 @@ Result<int> InspectEach(const std::vector<std::string>& names, const std::string
                         const std::function<Result<OrderedJson>(const std::string&)>& inspect) {
   if (names.empty()) return BadInput("", "\"docker inspect\" requires at least 1 argument.");
   OrderedJson all = OrderedJson::array();
-  Result<int> status = 0;
+  int status = 0;
   for (const std::string& name : names) {
     auto document = inspect(name);
     if (!document) {
-      if (status) status = std::move(document).error();
+      status = PrintDockerError("", document.error());
       continue;
     }
     if (format.empty()) {
@@ -50,36 +64,25 @@ Result<int> InspectEach(const std::vector<std::string>& names, const std::string
 }
 
 Result<int> PrintRows(const std::vector<OrderedJson>& rows, const std::string& format,
-                      const std::vector<std::pair<std::string, std::string>>& columns) {
-  constexpr std::string_view kTable = "table ";
-  if (!format.empty() && !format.starts_with(kTable)) {
-    for (const OrderedJson& row : rows) {
-      CARREL_ASSIGN(const std::string line,
-                    RenderGoTemplate(format == "json" ? "{{json .}}" : format, row));
-      printf("%s\n", line.c_str());
-    }
-    return 0;
-  }
-  std::vector<std::vector<std::string>> lines;
-  if (format.empty()) {
-    lines.emplace_back();
-    for (const auto& [heading, member] : columns) lines[0].push_back(heading);
-  }
+                      const std::vector<std::string>& columns, const OrderedJson& headings) {
+  constexpr std::string_view kTable = "table";
+  const bool table = format.empty() || format == kTable || format.starts_with("table ");
+  std::string line = table ? format.substr(std::min(format.size(), kTable.size() + 1)) : format;
+  if (format == "json") line = "{{json .}}";
+  if (line.empty())
+    for (const std::string& column : columns)
+      line += (line.empty() ? "{{." : "\t{{.") + column + "}}";
+  // Also where there are no rows: a format that is wrong is told.
+  CARREL_ASSIGN(const std::string heading, RenderGoTemplate(line, headings));
+  std::vector<std::vector<std::string>> lines = {Cells(heading)};
   for (const OrderedJson& row : rows) {
-    std::vector<std::string> line;
-    if (format.empty()) {
-      for (const auto& [heading, member] : columns) line.push_back(row.at(member));
-    } else {
-      CARREL_ASSIGN(const std::string text, RenderGoTemplate(format.substr(kTable.size()), row));
-      for (size_t start = 0; start <= text.size();) {
-        const size_t end = std::min(text.find('\t', start), text.size());
-        line.push_back(text.substr(start, end - start));
-        start = end + 1;
-      }
-    }
-    lines.push_back(std::move(line));
+    CARREL_ASSIGN(const std::string text, RenderGoTemplate(line, row));
+    if (table)
+      lines.push_back(Cells(text));
+    else
+      printf("%s\n", text.c_str());
   }
-  PrintTable(lines);
+  if (table) PrintTable(lines);
   return 0;
 }
 

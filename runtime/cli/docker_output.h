@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -16,9 +15,9 @@ namespace carrel {
 Result<int> InspectEach(const std::vector<std::string>& names, const std::string& format,
                         const std::function<Result<OrderedJson>(const std::string&)>& inspect);
 
-/// `format` ("" or "table ...": a table; "json": one object a line) for each row. `columns` are
-/// heading and member of the default table.
+/// `format` ("" or "table ...": a table; "json": one object a line) for each row. `columns` are the
+/// members of the default table, `headings` those that every row has, with their heading.
 Result<int> PrintRows(const std::vector<OrderedJson>& rows, const std::string& format,
-                      const std::vector<std::pair<std::string, std::string>>& columns);
+                      const std::vector<std::string>& columns, const OrderedJson& headings);
 
 }  // namespace carrel

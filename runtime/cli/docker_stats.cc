@@ -95,12 +95,16 @@ Result<int> DockerStats(const HostConfig& host, const DockerArguments& arguments
   std::vector<OrderedJson> rows;
   for (const Sample& sample : samples) rows.push_back(StatsRow(sample, !no_trunc));
   return PrintRows(rows, format,
-                   {{"CONTAINER ID", "ID"},
-                    {"NAME", "Name"},
-                    {"CPU %", "CPUPerc"},
-                    {"MEM USAGE / LIMIT", "MemUsage"},
-                    {"MEM %", "MemPerc"},
-                    {"PIDS", "PIDs"}});
+                   {"ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"},
+                   {{"BlockIO", "BLOCK I/O"},
+                    {"CPUPerc", "CPU %"},
+                    {"Container", "CONTAINER"},
+                    {"ID", "CONTAINER ID"},
+                    {"MemPerc", "MEM %"},
+                    {"MemUsage", "MEM USAGE / LIMIT"},
+                    {"Name", "NAME"},
+                    {"NetIO", "NET I/O"},
+                    {"PIDs", "PIDS"}});
 }
 
 }  // namespace carrel

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <set>
 
+#include "agent/verbs.h"
 #include "audit/verify.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -54,6 +55,7 @@ class Collector {
 
   Result<std::vector<Item>> Run() {
     CARREL_TRY(StaleRuns());
+    CARREL_TRY(Jobs());
     CARREL_TRY(AuditLogs());
     CARREL_TRY(JobLogs());
     CARREL_TRY(Images());
@@ -82,6 +84,27 @@ class Collector {
     if (dry_run_) return {};
     CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
     return SweepStaleRuns(host_.state, facts, host_.cgroup_parent);
+  }
+
+  // The agent does not clean up a job that ended in an error, so that it can be looked at.
+  Result<void> Jobs() {
+    CARREL_ASSIGN(const auto ids, JobDir::List(host_.state));
+    if (ids.empty()) return {};
+    CARREL_ASSIGN(const UniqueFd state, OpenPath(host_.state, O_RDONLY | O_DIRECTORY));
+    for (const std::string& id : ids) {
+      const auto now = StatusVerb(host_, id);
+      if (!now || !IsOld(now->timestamp_ns / 1'000'000'000, host_.retention.job_days)) continue;
+      const bool over = now->state == JobState::kUnknown || now->state == JobState::kError ||
+                        now->state == JobState::kFinalized;
+      if (!over) {
+        Kept("job", id, std::string("it is ") + StateName(now->state));
+        continue;
+      }
+      Removed("job", id, Age(now->timestamp_ns / 1'000'000'000),
+              BytesBelow(state.get(), "jobs/" + id));
+      if (!dry_run_) CARREL_TRY(CleanupVerb(host_, id));
+    }
+    return {};
   }
 
   Result<void> AuditLogs() {

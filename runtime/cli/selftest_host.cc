@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/subprocess.h"
 #include "policy/bundle.h"
+#include "policy/database_url.h"
 #include "policy/names.h"
 #include "policy/policy.h"
 
@@ -162,43 +163,32 @@ Result<void> SelftestHost::ChooseDatabase(const std::string& database) {
   }
   constexpr std::string_view kSqlite = "sqlite://";
   if (database.starts_with(kSqlite)) {
-    database_ = {{"kind", "sqlite"}, {"path", database.substr(kSqlite.size())}};
+    std::string path = database.substr(kSqlite.size());
+    while (path.starts_with("//")) path.erase(0, 1);  // some write an absolute path with four
+    if (::access(path.c_str(), F_OK) != 0)
+      return BadInput("--database", "there is no file " + path, "sqlite:///PATH, from the root on");
+    database_ = {{"kind", "sqlite"}, {"path", path}};
     return {};
   }
   return DatabaseFromUrl(database);
 }
 
-// postgresql://USER:PASSWORD@HOST[:PORT]/NAME[?sslmode=MODE]
-Result<void> SelftestHost::DatabaseFromUrl(const std::string& url) {
-  const Error bad =
-      BadInput("--database", "is neither a configured database nor a URL that carrel knows",
-               "sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME");
-  constexpr std::string_view kScheme = "postgresql://";
-  if (!url.starts_with(kScheme)) return bad;
-  const size_t at = url.rfind('@'), slash = url.find('/', at == std::string::npos ? 0 : at);
-  if (at == std::string::npos || slash == std::string::npos) return bad;
-  const std::string login = url.substr(kScheme.size(), at - kScheme.size());
-  std::string host = url.substr(at + 1, slash - at - 1), name = url.substr(slash + 1);
-  std::string mode = "verify-full";
-  if (const size_t query = name.find("?sslmode="); query != std::string::npos) {
-    mode = name.substr(query + 9);
-    if (mode == "disable") mode = "off";
-    name.resize(query);
-  }
-  int64_t port = 5432;
-  if (const size_t colon = host.rfind(':'); colon != std::string::npos) {
-    port = std::strtoll(host.c_str() + colon + 1, nullptr, 10);
-    host.resize(colon);
+Result<void> SelftestHost::DatabaseFromUrl(const std::string& text) {
+  auto url = ParseDatabaseUrl(text);
+  if (!url) {
+    url.error().where = "--database";
+    url.error().hint += "; or sqlite:///PATH, or a name of the configuration";
+    return std::move(url).error();
   }
   password_file_ = directory_ + "/credentials";
   CARREL_ASSIGN(const UniqueFd directory, OpenPath(directory_, O_RDONLY | O_DIRECTORY));
-  CARREL_TRY(WriteFileAtomic(directory.get(), "credentials", login + "\n", 0600));
+  CARREL_TRY(WriteFileAtomic(directory.get(), "credentials", url->password + "\n", 0600));
   database_ = {{"kind", "postgresql"},
-               {"host", host},
-               {"port", port},
-               {"database", name},
-               {"tls", {{"mode", mode}}},
-               {"credentials", {{"file", password_file_}}}};
+               {"host", url->host},
+               {"port", url->port},
+               {"database", url->database},
+               {"tls", {{"mode", url->tls_mode}}},
+               {"credentials", {{"file", password_file_}, {"user", url->user}}}};
   return {};
 }
 

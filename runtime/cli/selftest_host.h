@@ -50,7 +50,7 @@ class SelftestHost {
   Result<void> MakePolicies();
   Result<void> TagQueryTool();
   Result<void> ChooseDatabase(const std::string& database);
-  Result<void> DatabaseFromUrl(const std::string& url);
+  Result<void> DatabaseFromUrl(const std::string& text);
   Result<std::string> MakeRepository(const TestStudy& study) const;
   Result<std::string> WriteConfig(const TestStudy& study, const TestRun& run) const;
 

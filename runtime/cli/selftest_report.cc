@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "audit/behaviour.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "cli/command.h"
 #include "cli/pipeline_report.h"
@@ -212,22 +213,29 @@ OrderedJson SelftestJson(const SelftestReport& report) {
           {"runs", runs}};
 }
 
+// The attributes are those of Jenkins' schema.
 std::string SelftestJunit(const SelftestReport& report) {
   std::map<std::string, std::vector<const Check*>> suites;
+  std::map<std::string, double> seconds;
   for (const Check& check : report.checks) suites[check.study].push_back(&check);
+  for (const TestRunResult& run : report.runs)
+    for (const ActionRun& action : run.actions)
+      seconds[run.study] += static_cast<double>(action.duration_ms) / 1000;
+  const std::string begun = Rfc3339(report.begun_s * 1'000'000'000).substr(0, 19);
   std::string xml = fmt::format(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"carrel selftest\" "
-      "tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
-      report.checks.size(), report.Count(Check::Outcome::kFailed),
-      report.Count(Check::Outcome::kSkipped));
+      "tests=\"{}\" failures=\"{}\" errors=\"0\" time=\"{}\">\n",
+      report.checks.size(), report.Count(Check::Outcome::kFailed), report.ended_s - report.begun_s);
   for (const auto& [name, checks] : suites) {
     size_t failed = 0, skipped = 0;
     for (const Check* check : checks) {
       failed += check->outcome == Check::Outcome::kFailed;
       skipped += check->outcome == Check::Outcome::kSkipped;
     }
-    xml += fmt::format("  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n",
-                       Xml(name), checks.size(), failed, skipped);
+    xml += fmt::format(
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" "
+        "time=\"{:.3f}\" timestamp=\"{}\">\n",
+        Xml(name), checks.size(), failed, skipped, seconds[name], begun);
     for (const Check* check : checks) {
       xml +=
           fmt::format("    <testcase classname=\"{}\" name=\"{}\"", Xml(name), Xml(NameOf(*check)));

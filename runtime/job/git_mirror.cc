@@ -1,7 +1,6 @@
 #include "job/git_mirror.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,8 +72,7 @@ Result<GitMirror> GitMirror::Open(const std::string& state_dir, const std::strin
   CARREL_ASSIGN(mirror.directory_fd_, MakeDirs(mirror.directory_, 0700));
   CARREL_ASSIGN(mirror.lock_, OpenBeneath(mirror.directory_fd_.get(), mirror.name_ + ".lock",
                                           O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  while (::flock(mirror.lock_.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return SysFault(mirror.directory_, "flock");
+  CARREL_TRY(LockExclusively(mirror.lock_.get(), mirror.directory_));
   // A mirror without HEAD is one that a crash left half made.
   if (!OpenBeneath(mirror.directory_fd_.get(), mirror.name_ + "/HEAD", O_PATH)) {
     CARREL_TRY(RemoveTree(mirror.directory_fd_.get(), mirror.name_));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "audit/audit_log.h"
+#include "audit/public_log.h"
 #include "job/action_log.h"
 #include "job/database_access.h"
 #include "job/job_records.h"
@@ -93,6 +94,8 @@ Result<void> CollectJob(JobContext& job);  ///< 11
 Result<void> RecordJob(JobContext& job);   ///< 12
 /// Of step 12: the log's last record and seal, and the public record.
 Result<void> SealAndPublish(JobContext& job);
+/// The public record of a log that is sealed; `if_missing`: unless it has one.
+Result<void> PublishJob(const JobRecords& records, PublicOutcome outcome, bool if_missing);
 /// The job did not come to a result: the log says why, is sealed, and the public record says so.
 void CloseAfter(JobContext& job, const Error& error);
 

@@ -135,13 +135,7 @@ Result<void> SealAndPublish(JobContext& job) {
     job.log.reset();
   }
   FaultPoint("sealed");
-  bool published = false;
-  if (sealed_before) {
-    auto log = ReadPublicLog(job.host().state, job.host().state + "/public");
-    published = log && FindPublicRecord(*log, records.audit_id).has_value();
-  }
-  if (!published)
-    CARREL_TRY(AppendPublicRecord(job.host().state, MakePublicJob(records, OutcomeOf(records))));
+  CARREL_TRY(PublishJob(records, OutcomeOf(records), sealed_before));
   FaultPoint("published");
   return {};
 }
@@ -155,6 +149,16 @@ Result<void> RecordJob(JobContext& job) {
   return WriteRecords(records, job.action_log->fd());
 }
 
+Result<void> PublishJob(const JobRecords& records, PublicOutcome outcome, bool if_missing) {
+  const std::string& state = records.host.state;
+  if (if_missing) {
+    const auto log = ReadPublicLog(state, state + "/public");
+    if (log && FindPublicRecord(*log, records.audit_id)) return {};
+  }
+  CARREL_TRY(AppendPublicRecord(state, MakePublicJob(records, outcome)));
+  return {};
+}
+
 void CloseAfter(JobContext& job, const Error& error) {
   if (job.log == nullptr) return;
   const bool refused = error.kind == ErrorKind::kRefused;
@@ -166,7 +170,7 @@ void CloseAfter(JobContext& job, const Error& error) {
   const auto outcome = refused                              ? PublicOutcome::kRefused
                        : error.kind == ErrorKind::kBadInput ? PublicOutcome::kFailed
                                                             : PublicOutcome::kFault;
-  auto published = AppendPublicRecord(job.host().state, MakePublicJob(job.records, outcome));
+  auto published = PublishJob(job.records, outcome, false);
   if (!published) LogError("the public record: " + published.error().ToString());
 }
 

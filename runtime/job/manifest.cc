@@ -1,7 +1,6 @@
 #include "job/manifest.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -122,8 +121,8 @@ OrderedJson InOrder(const Json& manifest) {
 Result<void> UpdateManifest(int medium_workspace, const ManifestUpdate& update) {
   CARREL_ASSIGN(UniqueFd dir, MakeLevelDirs(medium_workspace, "metadata", update.files));
   // The lock is on the directory: a lock file would show among the outputs. It ends with `dir`.
-  while (::flock(dir.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return SysFault(kPlace, "flock");
+  CARREL_TRY(LockExclusively(dir.get(), kPlace));
+  CARREL_TRY(RemoveTemporaries(dir.get(), kName));
   CARREL_ASSIGN(Json manifest, ReadManifest(dir.get(), update.workspace));
   Json& outputs = manifest["outputs"];
   for (const CollectedOutput& output : update.outputs) outputs[output.path] = Entry(output, update);

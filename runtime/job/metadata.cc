@@ -94,8 +94,10 @@ Result<UniqueFd> LogDirectory(const RecordPlaces& places) {
   return MakeLevelDirs(places.high_logs, places.month + "/os-job-" + places.job_id, places.high);
 }
 
-// Copies `log` to `name` in `dir`, whole or not at all.
+// Copies `log` to `name` in `dir`, whole or not at all; jobs of the same action one after another.
 Result<void> CopyLog(int log, int dir, const std::string& name, const LevelOwnership& ownership) {
+  CARREL_ASSIGN(const UniqueFd lock, OpenBeneath(dir, ".", O_RDONLY | O_DIRECTORY));
+  CARREL_TRY(LockExclusively(lock.get(), name));
   const std::string temporary = "." + name + ".tmp";
   const auto copy = [&]() -> Result<void> {
     if (::unlinkat(dir, temporary.c_str(), 0) != 0 && errno != ENOENT)
@@ -179,6 +181,7 @@ Result<void> WriteMetadata(const RecordPlaces& places, const OrderedJson& metada
   // What is not UTF-8 is replaced: a record with a doubtful character is better than none.
   const std::string text =
       metadata.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  CARREL_TRY(RemoveTemporaries(dir.get(), "metadata.json"));
   return WriteFileAtomic(dir.get(), "metadata.json", text, places.high.file_mode, places.high.owner,
                          places.high.group);
 }

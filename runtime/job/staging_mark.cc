@@ -15,8 +15,7 @@ namespace {
 // maker as long as that lives.
 Result<UniqueFd> LockDirectory(const std::string& path) {
   CARREL_ASSIGN(UniqueFd directory, OpenPath(path, O_RDONLY | O_DIRECTORY));
-  while (::flock(directory.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return SysFault(path, "flock");
+  CARREL_TRY(LockExclusively(directory.get(), path));
   return directory;
 }
 

@@ -68,9 +68,13 @@ Result<Container> ContainerStore::Create(ContainerConfig config) const {
                     "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
   Container container;
   CARREL_ASSIGN(container.directory_, MakeDirsBeneath(directory_.get(), config.id, 0700));
-  CARREL_TRY(WriteFileAtomic(container.directory(), "config.json", ToJson(config).dump(), 0600));
+  auto written = WriteFileAtomic(container.directory(), "config.json", ToJson(config).dump(), 0600);
   // Should carrel be killed before the action runs, the agent must not read of a success.
-  CARREL_TRY(container.WriteState({.exit_code = kNeverRan}));
+  if (written) written = container.WriteState({.exit_code = kNeverRan});
+  if (!written) {  // the disk is full: nobody would find it to remove it
+    (void)RemoveTree(directory_.get(), config.id).has_value();
+    return std::move(written).error();
+  }
   // The link is the reservation: of two that ask for one name, one gets it.
   if (::symlinkat(config.id.c_str(), names_.get(), config.name.c_str()) != 0) {
     const int code = errno;

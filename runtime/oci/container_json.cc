@@ -1,6 +1,7 @@
 #include "oci/container_json.h"
 
 #include "base/clock.h"
+#include "job/utf8.h"
 
 namespace carrel {
 namespace {
@@ -11,22 +12,48 @@ std::string Time(int64_t ns) { return ns == 0 ? kNever : Rfc3339(ns); }
 
 OrderedJson OrNull(const Strings& list) { return list.empty() ? OrderedJson() : OrderedJson(list); }
 
-// "5 seconds", "2 hours": as docker rounds.
+// "5 seconds", "About an hour": as docker's go-units rounds.
 std::string HumanDuration(int64_t ns) {
   const int64_t seconds = std::max<int64_t>(0, ns / 1'000'000'000);
+  const int64_t hours = (seconds + 1800) / 3600;
+  const auto count = [](int64_t number, const char* unit) {
+    return std::to_string(number) + " " + unit;
+  };
   if (seconds < 1) return "Less than a second";
-  constexpr std::pair<int64_t, const char*> kUnits[] = {{2 * 365 * 86400, "years"},
-                                                        {60 * 86400, "months"},
-                                                        {14 * 86400, "weeks"},
-                                                        {2 * 86400, "days"},
-                                                        {2 * 3600, "hours"},
-                                                        {120, "minutes"},
-                                                        {2, "seconds"}};
-  constexpr int64_t kLengths[] = {365L * 86400, 30L * 86400, 7L * 86400, 86400, 3600, 60, 1};
-  for (size_t i = 0; i < std::size(kUnits); ++i)
-    if (seconds >= kUnits[i].first)
-      return std::to_string(seconds / kLengths[i]) + " " + kUnits[i].second;
-  return seconds == 1 ? "1 second" : "About a minute";
+  if (seconds == 1) return "1 second";
+  if (seconds < 60) return count(seconds, "seconds");
+  if (seconds < 120) return "About a minute";
+  if (seconds < 3600) return count(seconds / 60, "minutes");
+  if (hours == 1) return "About an hour";
+  if (hours < 48) return count(hours, "hours");
+  if (hours < 24 * 14) return count(hours / 24, "days");
+  if (hours < 24 * 60) return count(hours / 24 / 7, "weeks");
+  if (hours < 24 * 365 * 2) return count(hours / 24 / 30, "months");
+  return count(hours / 24 / 365, "years");
+}
+
+// "2026-08-01 10:00:00 +0000 UTC": as docker lists a time.
+std::string ListedTime(int64_t ns) {
+  std::string time = Rfc3339(ns).substr(0, 19);
+  time[10] = ' ';
+  return time + " +0000 UTC";
+}
+
+// A word with blanks is in quotes; at most 20 characters of it all, in double quotes.
+std::string ListedCommand(const Strings& words, bool truncate) {
+  std::string command;
+  for (const std::string& word : words) {
+    const bool quoted = !command.empty() && word.find(' ') != std::string::npos;
+    command += command.empty() ? word : quoted ? " '" + word + "'" : " " + word;
+  }
+  size_t end = 0;
+  for (int characters = 0; end < command.size() && characters < 19; ++characters)
+    end += std::max<size_t>(1, FirstCodePoint(std::string_view(command).substr(end)).bytes);
+  const std::string_view after = std::string_view(command).substr(end);
+  if (truncate && !after.empty() && after.size() > std::max<size_t>(1, FirstCodePoint(after).bytes))
+    command = command.substr(0, end) + "…";
+  // As Go quotes: the quotes and backslashes of JSON, and what is not UTF-8 replaced.
+  return OrderedJson(command).dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 std::string StatusText(const ContainerState& state, int64_t now_ns) {
@@ -196,16 +223,13 @@ OrderedJson InspectJson(const ContainerConfig& config, const ContainerState& sta
 
 OrderedJson ListRow(const ContainerConfig& config, const ContainerState& state, int64_t now_ns,
                     bool truncate) {
-  std::string command, labels, mounts;
-  for (const std::string& word : WholeCommand(config))
-    command += (command.empty() ? "" : " ") + word;
-  if (truncate && command.size() > 20) command = command.substr(0, 19) + "…";
+  std::string labels, mounts;
   for (const auto& [name, value] : config.labels)
-    labels += (labels.empty() ? "" : ",") + name + (value.empty() ? "" : "=" + value);
+    labels += (labels.empty() ? "" : ",") + name + "=" + value;
   for (const ContainerMount& mount : config.mounts)
     mounts += (mounts.empty() ? "" : ",") + mount.source;
-  return {{"Command", "\"" + command + "\""},
-          {"CreatedAt", Time(config.created_ns)},
+  return {{"Command", ListedCommand(WholeCommand(config), truncate)},
+          {"CreatedAt", ListedTime(config.created_ns)},
           {"ID", truncate ? config.id.substr(0, 12) : config.id},
           {"Image", config.image_name},
           {"Labels", labels},

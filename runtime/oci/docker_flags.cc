@@ -37,7 +37,7 @@ Result<void> ApplyShort(const std::string& argument, const DockerFlags& flags,
     if (flag == flags.end())
       return BadInput("", "unknown shorthand flag: '" + argument.substr(at, 1) + "' in " + argument,
                       kLoud);
-    if (!flag->second.takes_value) {
+    if (!flag->second.takes_value && !argument.substr(at + 1).starts_with("=")) {
       CARREL_TRY(flag->second.apply("true"));
       continue;
     }
@@ -52,6 +52,15 @@ Result<void> ApplyShort(const std::string& argument, const DockerFlags& flags,
   return {};
 }
 
+// What Go's strconv takes for a truth value.
+Result<bool> ParseBool(const std::string& flag, const std::string& text) {
+  for (const char* yes : {"1", "t", "T", "true", "TRUE", "True"})
+    if (text == yes) return true;
+  for (const char* no : {"0", "f", "F", "false", "FALSE", "False"})
+    if (text == no) return false;
+  return BadInput(flag, "invalid value of a flag: \"" + text + "\" is neither true nor false");
+}
+
 Result<ContainerMount> ParseMount(const std::string& text) {
   ContainerMount mount;
   std::string type = "volume";
@@ -64,8 +73,8 @@ Result<ContainerMount> ParseMount(const std::string& text) {
       mount.source = value;
     } else if (key == "target" || key == "dst" || key == "destination") {
       mount.target = value;
-    } else if ((key == "readonly" || key == "ro") && (value.empty() || value == "true")) {
-      mount.read_only = true;
+    } else if (key == "readonly" || key == "ro") {
+      CARREL_ASSIGN(mount.read_only, ParseBool("--mount", value.empty() ? "true" : value));
     } else {
       return BadInput("--mount", "unexpected key '" + key + "' in '" + text + "'", kLoud);
     }
@@ -80,8 +89,9 @@ Result<ContainerMount> ParseMount(const std::string& text) {
 Result<uint64_t> ParseCpus(const std::string& text) {
   char* end = nullptr;
   const double cpus = strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(cpus >= 0.01) || !(cpus <= 1024))
-    return BadInput("--cpus", "must be a number from 0.01 to 1024: " + text);
+  const bool number = !text.empty() && *end == '\0';
+  if (!number || (cpus != 0 && (!(cpus >= 0.01) || !(cpus <= 1024))))
+    return BadInput("--cpus", "must be a number from 0.01 to 1024, or 0: " + text);
   return static_cast<uint64_t>(std::llround(cpus * 1000));
 }
 
@@ -174,6 +184,8 @@ DockerFlags RunFlags(DockerRunOptions& options, LogOptions& log,
   flags["workdir"] = flags["w"] = TextFlag(options.working_directory);
   flags["label"] = flags["l"] = {true, [&](const std::string& text) -> Result<void> {
                                    const auto [name, value] = SplitPair(text);
+                                   if (name.empty())
+                                     return BadInput("--label", "empty name: '" + text + "'");
                                    options.labels[name] = value;
                                    return {};
                                  }};
@@ -218,9 +230,7 @@ DockerFlag TextFlag(std::string& target) {
 
 DockerFlag SwitchFlag(bool& target) {
   return {false, [&target](const std::string& value) -> Result<void> {
-            if (value != "true" && value != "false")
-              return BadInput("", "invalid boolean value: " + value);
-            target = value == "true";
+            CARREL_ASSIGN(target, ParseBool("", value));
             return {};
           }};
 }

@@ -107,7 +107,7 @@ Result<Limits> MakeLimits(const HostConfig& host, const DockerRunOptions& option
   if (options.memory_bytes.value_or(0) != 0) limits.memory_bytes = *options.memory_bytes;
   if (limits.memory_bytes < kLeastMemory)
     return BadInput("--memory", "Minimum memory limit allowed is 16MB");
-  if (options.cpu_milli) limits.cpu_milli = *options.cpu_milli;
+  if (options.cpu_milli.value_or(0) != 0) limits.cpu_milli = *options.cpu_milli;
   if (options.log_bytes) limits.log_bytes = *options.log_bytes;
   Limits capped = limits;
   CapLimits(host.maximum_limits, capped);

@@ -5,7 +5,6 @@
 
 #include "base/digest.h"
 #include "base/fs.h"
-#include "base/json.h"
 
 namespace carrel {
 namespace {
@@ -16,6 +15,22 @@ std::string TextOf(const Json& entry, const char* key) {
   if (!entry.is_object()) return "";
   auto found = entry.find(key);
   return found != entry.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::map<std::string, std::string> OutputsIn(const Json& entries, const std::string& job_id) {
+  std::map<std::string, std::string> outputs;
+  for (const auto& [path, entry] : entries.items())
+    if (TextOf(entry, "job_id") == job_id) outputs[path] = TextOf(entry, "content_hash");
+  return outputs;
+}
+
+bool IsThere(const std::string& workspace, const std::string& path, const std::string& hash) {
+  auto directory = OpenPath(workspace, O_RDONLY | O_DIRECTORY);
+  if (!directory) return false;
+  auto file = OpenBeneath(directory->get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!file) return false;
+  auto now = Sha256HexOfFd(file->get());
+  return now && *now == hash;
 }
 
 std::map<std::string, ActionRecord> Decode(const Json& document) {
@@ -37,7 +52,8 @@ std::map<std::string, ActionRecord> Decode(const Json& document) {
 Result<ActionRecords> ActionRecords::Open(const HostConfig& host, const std::string& workspace) {
   ActionRecords records;
   records.workspace_ = workspace;
-  records.manifest_ = host.medium_privacy + "/workspaces/" + workspace + "/metadata/manifest.json";
+  records.level4_ = host.medium_privacy + "/workspaces/" + workspace;
+  records.manifest_ = records.level4_ + "/metadata/manifest.json";
   records.level3_ = host.high_privacy + "/workspaces/" + workspace;
   CARREL_ASSIGN(records.directory_, MakeDirs(host.state + "/pipelines", 0700));
   CARREL_ASSIGN(records.lock_, OpenBeneath(records.directory_.get(), workspace + ".lock",
@@ -55,16 +71,18 @@ Result<ActionRecords> ActionRecords::Open(const HostConfig& host, const std::str
   return records;
 }
 
-Result<std::map<std::string, std::string>> ActionRecords::OutputsOf(
-    const std::string& job_id) const {
+Result<Json> ActionRecords::ManifestEntries() const {
   CARREL_ASSIGN(const Json manifest, ReadJsonFile(manifest_, kMaxManifest));
-  std::map<std::string, std::string> outputs;
   auto entries = manifest.find("outputs");
   if (entries == manifest.end() || !entries->is_object())
     return Fault("manifest.json", "it has no outputs", "The manifest is damaged");
-  for (const auto& [path, entry] : entries->items())
-    if (TextOf(entry, "job_id") == job_id) outputs[path] = TextOf(entry, "content_hash");
-  return outputs;
+  return *entries;
+}
+
+Result<std::map<std::string, std::string>> ActionRecords::OutputsOf(
+    const std::string& job_id) const {
+  CARREL_ASSIGN(const Json entries, ManifestEntries());
+  return OutputsIn(entries, job_id);
 }
 
 const ActionRecord* ActionRecords::UpToDate(const std::string& action,
@@ -72,15 +90,15 @@ const ActionRecord* ActionRecords::UpToDate(const std::string& action,
   auto found = records_.find(action);
   if (found == records_.end() || found->second.fingerprint != fingerprint) return nullptr;
   const ActionRecord& record = found->second;
-  auto listed = OutputsOf(record.job_id);
-  if (!listed || *listed != record.outputs || record.outputs.empty()) return nullptr;
-  auto workspace = OpenPath(level3_, O_RDONLY | O_DIRECTORY);
-  if (!workspace) return nullptr;
+  const auto entries = ManifestEntries();
+  if (!entries || record.outputs.empty() || OutputsIn(*entries, record.job_id) != record.outputs)
+    return nullptr;
   for (const auto& [path, hash] : record.outputs) {
-    auto file = OpenBeneath(workspace->get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-    if (!file) return nullptr;
-    auto now = Sha256HexOfFd(file->get());
-    if (!now || *now != hash) return nullptr;
+    const Json& entry = entries->at(path);
+    const bool released = TextOf(entry, "level") == "moderately_sensitive" &&
+                          entry.value("excluded", Json(true)) == false;
+    if (!IsThere(level3_, path, hash) || (released && !IsThere(level4_, path, hash)))
+      return nullptr;
   }
   return &record;
 }

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "policy/host_config.h"
@@ -27,7 +28,7 @@ class ActionRecords {
   Result<std::map<std::string, std::string>> OutputsOf(const std::string& job_id) const;
 
   /// The action's record, when everything that went in is as `fingerprint` says, and its outputs
-  /// are still in the manifest and, byte for byte, at level 3. Else nullptr.
+  /// are still in the manifest and, byte for byte, at their levels. Else nullptr.
   const ActionRecord* UpToDate(const std::string& action, const std::string& fingerprint) const;
 
   /// Writes the record of a run that ended well.
@@ -35,10 +36,12 @@ class ActionRecords {
 
  private:
   ActionRecords() = default;
+  Result<Json> ManifestEntries() const;
   std::string workspace_;
   UniqueFd directory_, lock_;
   std::string manifest_;  ///< its path
   std::string level3_;    ///< the workspace's directory
+  std::string level4_;
   std::map<std::string, ActionRecord> records_;
 };
 

@@ -272,6 +272,7 @@ class Runner {
     if (const size_t at = message.find(file); at != std::string::npos && message[0] == '/')
       message.erase(0, at + file.size());
     if (message.empty()) message = complaint;
+    if (message.empty() && result_.cancelled) message = "cancelled before its start";
     if (message.empty()) message = "carrel run ended with " + std::to_string(*status);
     if (result_.cancelled && *status != 3) return End(run, ActionState::kCancelled, message);
     End(run, *status == 3 ? ActionState::kRefused : ActionState::kError, message);

@@ -151,8 +151,10 @@ class Tree {
       names += "\n  " + tree_.uncommitted[i];
     if (tree_.uncommitted.size() > kMaxListed)
       names += "\n  and " + std::to_string(tree_.uncommitted.size() - kMaxListed) + " more";
-    return BadInput(tree_.directory, "files are not committed, and a job runs a commit:" + names,
-                    "Commit them, list them in .gitignore, or use --allow-uncommitted");
+    return BadInput(tree_.directory,
+                    "a job runs a commit, and files are not committed; commit them, list them in "
+                    ".gitignore, or use --allow-uncommitted:" +
+                        names);
   }
 
   Result<void> ChooseRepository() {

@@ -237,6 +237,7 @@ void DecodeRetention(JsonObject& in, HostConfig& config) {
   for (auto [key, target] : {std::pair{"audit_days", &days.audit_days},
                              {"log_days", &days.log_days},
                              {"image_days", &days.image_days},
+                             {"job_days", &days.job_days},
                              {"selftest_days", &days.selftest_days}})
     *target = static_cast<uint32_t>(retention.Int(key, 0, 36500).value_or(*target));
   in.Merge(retention.Finish());
@@ -366,6 +367,7 @@ OrderedJson ToJson(const HostConfig& config) {
   json["retention"] = {{"audit_days", days.audit_days},
                        {"log_days", days.log_days},
                        {"image_days", days.image_days},
+                       {"job_days", days.job_days},
                        {"selftest_days", days.selftest_days}};
   json["allow_entry_only_audit"] = config.allow_entry_only_audit;
   return json;

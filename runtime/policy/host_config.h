@@ -62,6 +62,7 @@ struct RetentionConfig {
   uint32_t audit_days = 0;      ///< sealed audit logs
   uint32_t log_days = 0;        ///< high_privacy/logs: action logs and metadata.json
   uint32_t image_days = 0;      ///< images that the policy names no more, since their import
+  uint32_t job_days = 30;       ///< jobs that are over and that the agent has not cleaned up
   uint32_t selftest_days = 90;  ///< reports and results of `carrel selftest`
 };
 

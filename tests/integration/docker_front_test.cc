@@ -139,6 +139,41 @@ TEST_F(DockerFrontTest, ListsByFilterAndFormat) {
   EXPECT_EQ(Docker({"ps", "--all", "--filter", "weather=fine"}).exit_code, 1);
 }
 
+TEST_F(DockerFrontTest, FiltersAndTablesAreDockers) {
+  for (const char* name : {"os-job-l1", "os-job-l2"}) {
+    ASSERT_EQ(RunJob(name, "true").exit_code, 0);
+    ASSERT_TRUE(Ended(name));
+  }
+  const auto names = [&](std::vector<std::string> filters) {
+    std::vector<std::string> arguments = {"ps", "-a", "--format", "{{.Names}}"};
+    for (const std::string& filter : filters) arguments.insert(arguments.end(), {"-f", filter});
+    return Docker(arguments).output;
+  };
+  const std::string both = "os-job-l2\nos-job-l1\n";
+  EXPECT_EQ(names({"name=^os-job-"}), both);
+  EXPECT_EQ(names({"name=^/os-job-l1$"}), "os-job-l1\n");
+  EXPECT_EQ(names({"name=l1", "name=l2"}), both);
+  EXPECT_EQ(names({"status=running", "status=exited"}), both);
+  EXPECT_EQ(names({"status=exited", "name=l1"}), "os-job-l1\n");
+  EXPECT_EQ(names({"label=action=act", "label=nothing"}), "");
+  const std::string table =
+      Docker({"ps", "-a", "--format", "table {{.Names}}\\t{{.State}}"}).output;
+  EXPECT_THAT(table, ::testing::StartsWith("NAMES       STATE\nos-job-l2   exited\n"));
+  EXPECT_THAT(Docker({"ps", "-a"}).output, HasSubstr(" CREATED "));
+  // A question that is wrong is told, also where the answer would be empty.
+  for (const std::vector<std::string>& wrong :
+       std::vector<std::vector<std::string>>{{"ps", "--filter", "status=bogus"},
+                                             {"ps", "--filter", "name=("},
+                                             {"ps", "--format", "{{.Bogus}}"},
+                                             {"ps", "--format", "{{.ID"},
+                                             {"inspect", "--type", "bogus", "os-job-l1"}})
+    EXPECT_EQ(Docker(wrong).exit_code, 1) << ::testing::PrintToString(wrong);
+  const auto killed = Docker({"kill", "nosuch1", "os-job-l1", "nosuch2"});
+  EXPECT_EQ(killed.exit_code, 1);
+  for (const char* part : {"container: nosuch1", "os-job-l1", "container: nosuch2"})
+    EXPECT_THAT(killed.errors, HasSubstr(part));
+}
+
 TEST_F(DockerFrontTest, ForegroundPassesStreamsAndStatus) {
   const auto result = Docker({"run", "--rm", "--interactive", "--memory", "0", "python:v2", "sh",
                               "-c", "cat; echo bad >&2; exit 9"},

@@ -157,6 +157,10 @@ TEST_F(Pipeline, RunsInOrderAndSkipsWhatIsUpToDate) {
   WriteFile(study_.level3("output/first.csv"), "changed\n");
   EXPECT_EQ(Run().exit_code, 0);
   EXPECT_THAT(states_, ElementsAre("first succeeded", "last up to date"));
+  std::filesystem::remove(study_.level4("output/last.csv"));
+  EXPECT_EQ(Run().exit_code, 0);
+  EXPECT_THAT(states_, ElementsAre("first up to date", "last succeeded"));
+  EXPECT_EQ(ReadFile(study_.level4("output/last.csv")).value_or(""), "a,b\n");
   EXPECT_EQ(Run({"--force", "first"}).exit_code, 0);
   EXPECT_THAT(states_, ElementsAre("first succeeded"));
   study_.Commit({{"code.txt", "other code\n"}});

@@ -7,6 +7,7 @@
 
 #include <regex>
 
+#include "support/agent.h"
 #include "support/leftovers.h"
 #include "support/study.h"
 
@@ -72,6 +73,34 @@ TEST_F(Service, GcKeepsToTheRetentionAndToUnsealedLogs) {
   EXPECT_TRUE(Exists(new_logs));
   EXPECT_THAT(Leftovers(study_), IsEmpty());
   EXPECT_TRUE(Exists(study_.level3("output/a.csv")));
+}
+
+// The agent leaves a job that ended in an error where it is.
+TEST_F(Service, GcCleansUpJobsThatAreLongOver) {
+  Agent agent(study_);
+  const Json failed = study_.Job("true"), waits = study_.Job("true"), young = study_.Job("true");
+  for (const Json& job : {failed, waits, young}) {
+    agent.Call("prepare", job);
+    agent.Settle(job);
+  }
+  for (const Json& job : {failed, young}) agent.Call("finalize", job, {"--error", "the agent's"});
+  const auto directory = [&](const Json& job) {
+    return study_.state() + "/jobs/" + job["id"].get<std::string>();
+  };
+  for (const Json& job : {failed, waits}) {
+    agent.Settle(job);
+    Json step = Json::parse(ReadFile(directory(job) + "/step.json").value_or(""));
+    step["timestamp_ns"] = 1'000'000'000'000'000'000;
+    WriteFile(directory(job) + "/step.json", step.dump());
+  }
+  EXPECT_THAT(Gc({"--dry-run"}).output, HasSubstr("would go  job"));
+  EXPECT_TRUE(Exists(directory(failed)));
+  const auto done = Gc();
+  EXPECT_EQ(done.exit_code, 0) << done.errors;
+  EXPECT_THAT(done.output, HasSubstr("it is prepared"));
+  EXPECT_FALSE(Exists(directory(failed)));
+  EXPECT_TRUE(Exists(directory(waits)) && Exists(directory(young)));
+  EXPECT_EQ(agent.Call("status", failed).state(), "finalized");
 }
 
 TEST_F(Service, GcRemovesOldImagesThatNoToolNames) {

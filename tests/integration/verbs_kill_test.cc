@@ -86,6 +86,50 @@ void CheckLogs(Study& study, const std::string& id, bool completes) {
   EXPECT_GE(logs, 1);
 }
 
+Json QuickJob(Study& study) {
+  Json job = study.Job("mkdir -p output; echo a > output/x.csv");
+  job["output_spec"] = {{"output/x.csv", "highly_sensitive"}};
+  return job;
+}
+
+// The agent gives up a job whose finalize was killed, and cleans up at once.
+TEST(VerbsKill, AKilledFinalizeCanBeCleanedUp) {
+  Study study;
+  Agent agent(study, CARREL_FAULTS);
+  for (const char* fault : {"finalizing:kill", "collect:kill", "sealed:kill"}) {
+    SCOPED_TRACE(fault);
+    const Json job = QuickJob(study);
+    for (const char* verb : {"prepare", "execute"}) {
+      agent.Call(verb, job);
+      agent.Settle(job);
+    }
+    agent.Call("finalize", job, {}, fault);
+    EXPECT_EQ(agent.Settle(job).state(), "executed");
+    const VerbRun cleaned = agent.Call("cleanup", job);
+    EXPECT_EQ(cleaned.exit_code, 0) << cleaned.errors;
+    EXPECT_EQ(cleaned.state(), "unknown");
+    EXPECT_THAT(LeftoversOfJobs(study), IsEmpty());
+    CheckLogs(study, job["id"], true);
+  }
+}
+
+// A cancellation that was killed has sealed the log of a job that is still prepared.
+TEST(VerbsKill, APreparedJobWhoseLogIsSealedIsPreparedAgain) {
+  Study study;
+  Agent agent(study, CARREL_FAULTS);
+  const Json job = QuickJob(study);
+  agent.Call("prepare", job);
+  agent.Settle(job);
+  agent.Call("finalize", job, {"--cancelled"}, "sealed:kill");
+  EXPECT_EQ(agent.Settle(job).state(), "prepared");
+  const VerbRun again = agent.Call("execute", job);
+  EXPECT_EQ(again.state(), "unknown") << again.json.dump(2);
+  EXPECT_EQ(again.results()["retry"], true);
+  EXPECT_EQ(agent.Drive(job).results()["succeeded"], true);
+  EXPECT_EQ(agent.Call("cleanup", job).exit_code, 0);
+  EXPECT_THAT(LeftoversOfJobs(study), IsEmpty());
+}
+
 TEST(VerbsKill, AtEveryStepTheLoopComesToARightEnd) {
   Study study;
   Agent agent(study, CARREL_FAULTS);

@@ -355,6 +355,89 @@ TEST(Verbs, ListLogsStatsAndKill) {
   EXPECT_EQ(Asked(study, {"list"}, "list.schema.json")["jobs"], Json::array());
 }
 
+// One job whose step cannot be read hides no other, and can be cleaned up, as its error says.
+TEST(Verbs, AStepThatIsNotWholeIsCleanedUp) {
+  Study study;
+  Agent agent(study);
+  const Json broken = study.Job(kQuick), good = study.Job(kQuick);
+  for (const Json& job : {broken, good}) {
+    agent.Call("prepare", job);
+    agent.Settle(job);
+  }
+  WriteFile(study.state() + "/jobs/" + broken["id"].get<std::string>() + "/step.json", "{");
+  const VerbRun status = agent.Call("status", broken);
+  ExpectState(status, "error", 70);
+  EXPECT_THAT(status.errors, HasSubstr("Clean the job up"));
+  const Json list = Asked(study, {"list"}, "list.schema.json")["jobs"];
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[0]["state"], "error");
+  EXPECT_EQ(list[1]["state"], "prepared");
+  Asked(study, {"stats"}, "stats.schema.json");
+  ExpectState(agent.Call("cleanup", broken), "unknown");
+  ExpectState(agent.Drive(broken), "finalized");
+  for (const Json& job : {broken, good}) agent.Call("cleanup", job);
+  EXPECT_THAT(JobLeftovers(study), IsEmpty());
+}
+
+// Nobody waits for its end: the log is whole all the same, and published.
+TEST(Verbs, WhatIsCleanedUpBeforeItsEndIsPublished) {
+  Study study;
+  Agent agent(study);
+  Json job = study.Job(kLong);
+  job["task_id"] = "first";
+  agent.Call("finalize", job, {"--cancelled"});
+  agent.Settle(job);
+  agent.Call("cleanup", job);
+  job["task_id"] = "second";  // published under the same id: log job1.2
+  ExpectState(agent.Call("prepare", job), "prepared");
+  ExpectState(agent.Call("cleanup", job), "unknown");
+  job["task_id"] = "third";
+  agent.Call("prepare", job);
+  agent.Call("execute", job);
+  ASSERT_TRUE(WaitFor([&] { return Started(study, job); }));
+  ExpectState(agent.Call("cleanup", job), "unknown");
+  EXPECT_EQ(study.Carrel({"audit", "verify", "job1.2"}).exit_code, 0);
+  EXPECT_EQ(study.Carrel({"audit", "verify", "job1.3"}).exit_code, 7);  // says that it lost events
+  const std::string log = ReadFile(study.state() + "/public/log.jsonl").value_or("");
+  const auto outcome = [&](const std::string& id) {
+    const auto lines = LinesWith(log, "\"job\":\"" + id + "\"");
+    return lines.size() == 1 ? Json::parse(lines[0]).value("outcome", "") : "";
+  };
+  EXPECT_EQ(outcome("job1.2"), "killed") << log;
+  EXPECT_EQ(outcome("job1.3"), "killed") << log;
+}
+
+// The database goes into maintenance after the preparation: the agent asks again, and again.
+TEST(Verbs, AJobThatCannotHaveItsDatabaseNowIsNoError) {
+  Study study;
+  Agent agent(study);
+  const std::string database = study.path() + "/records.sqlite";
+  WriteFile(database, "rows");
+  std::filesystem::permissions(database, std::filesystem::perms(0644));
+  Json& config = study.config()["databases"]["default"];
+  config = {{"kind", "sqlite"}, {"path", database}};
+  study.WriteConfig();
+  Json job = study.Job(kQuick);
+  job["image"] = "dbprobe:v1";
+  job["allow_database_access"] = true;
+  ExpectState(agent.Call("prepare", job), "prepared");
+  config["maintenance"] = "refuse";
+  study.WriteConfig();
+  for (const char* verb : {"execute", "prepare"}) {
+    const VerbRun refused = agent.Call(verb, job);
+    ExpectState(refused, "unknown", 3);
+    EXPECT_EQ(refused.results()["retry"], true);
+    ExpectState(agent.Call("status", job), "unknown");
+  }
+  config.erase("maintenance");
+  study.WriteConfig();
+  const VerbRun end = agent.Drive(job);
+  ExpectState(end, "finalized");
+  EXPECT_EQ(end.results()["succeeded"], true);
+  agent.Call("cleanup", job);
+  EXPECT_THAT(JobLeftovers(study), IsEmpty());
+}
+
 TEST(Verbs, ADatabaseTaskSaysOneWord) {
   Study study;
   const std::string database = study.path() + "/records.sqlite";

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "job/messages.h"
 #include "unit/job/outputs_support.h"
 
@@ -91,6 +94,32 @@ TEST_F(RecordsTest, GoToTheirPlacesWithTheModeOfTheLevel) {
   EXPECT_EQ(Mode("medium/metadata"), 0755u);
   EXPECT_EQ(Mode("medium/metadata/act.log"), 0644u);
   EXPECT_EQ(ListDir(OpenPath(dir_ / "medium/metadata", O_RDONLY)->get())->size(), 1u);
+}
+
+// The agent can finalize a job of an action that another job of is finalized just now.
+TEST_F(RecordsTest, JobsOfOneActionPublishSideBySide) {
+  std::vector<std::thread> jobs;
+  std::atomic<int> failed = 0;
+  for (int job = 0; job < 4; ++job)
+    jobs.emplace_back([&, job] {
+      RecordPlaces places = places_;
+      places.job_id += std::to_string(job);
+      for (int i = 0; i < 25; ++i) {
+        const UniqueFd log = *OpenPath(dir_ / "log", O_RDONLY);
+        failed += !PublishLog(places, log.get()).has_value();
+      }
+    });
+  for (std::thread& job : jobs) job.join();
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(ListDir(OpenPath(dir_ / "medium/metadata", O_RDONLY)->get())->size(), 1u);
+}
+
+TEST_F(RecordsTest, WhatAKilledWriterLeftGoesWithTheNextWrite) {
+  ASSERT_TRUE(WriteMetadata(places_, {{"a", 1}}).has_value());
+  dir_.Write("logs/2026-08/os-job-j1/.metadata.json.tmp.4711", "half");
+  dir_.Write("logs/2026-08/os-job-j1/.other.tmp.4711", "another's");
+  ASSERT_TRUE(WriteMetadata(places_, {{"a", 2}}).has_value());
+  EXPECT_EQ(ListDir(OpenPath(dir_ / "logs/2026-08/os-job-j1", O_RDONLY)->get())->size(), 2u);
 }
 
 // mission.md, mistake 8.

@@ -76,6 +76,18 @@ TEST(DockerFlags, ShortFlagsJoin) {
   EXPECT_EQ(options->memory_bytes, 512u << 20);
 }
 
+TEST(DockerFlags, TruthValuesAreGos) {
+  const auto options = Parse({"-d=false", "--rm=1", "-i=T", "--init=0", "--cpus", "0", "--mount",
+                              "type=bind,src=/a,dst=/b,ro=1", "--mount",
+                              "type=bind,src=/a,dst=/c,readonly=false", "tiny:v1"});
+  ASSERT_TRUE(options.has_value()) << options.error().ToString();
+  EXPECT_FALSE(options->detach);
+  EXPECT_TRUE(options->remove && options->interactive);
+  ASSERT_EQ(options->mounts.size(), 2u);
+  EXPECT_TRUE(options->mounts[0].read_only);
+  EXPECT_FALSE(options->mounts[1].read_only);
+}
+
 class DockerRefusalTest : public ::testing::TestWithParam<std::vector<std::string>> {};
 
 TEST_P(DockerRefusalTest, IsLoud) {
@@ -99,7 +111,9 @@ INSTANTIATE_TEST_SUITE_P(
                                  "type=bind,source=/x,target=/y,bind-propagation=shared"},
         std::vector<std::string>{"--device", "/dev/kvm"}, std::vector<std::string>{"--pid", "host"},
         std::vector<std::string>{"--memory", "lots"}, std::vector<std::string>{"--cpus", "nan"},
-        std::vector<std::string>{"--pull", "always"}, std::vector<std::string>{"-n"}));
+        std::vector<std::string>{"--pull", "always"}, std::vector<std::string>{"-n"},
+        std::vector<std::string>{"--rm=yes"}, std::vector<std::string>{"--label", "=x"},
+        std::vector<std::string>{"--mount", "type=bind,src=/a,dst=/b,ro=maybe"}));
 
 TEST(DockerFlags, Sizes) {
   EXPECT_EQ(ParseDockerSize("-m", "1.5g").value_or(0), 3ull << 29);
