@@ -54,6 +54,9 @@ class AuditLog {
   /// Called by an EventSource with raw events (see audit/raw_event.h).
   virtual Result<void> AppendEvents(const void* events, size_t bytes) = 0;
 
+  /// Writes what is buffered: it is there when this process is killed, not when the host is.
+  virtual Result<void> Flush() { return {}; }
+
   /// Writes what is buffered and fsyncs: another process can then go on with the log.
   virtual Result<void> Sync() { return {}; }
 

@@ -83,6 +83,7 @@ class LogWriter final : public AuditLog {
   void Settle() override { TakeDigests(true); }
   Result<void> Append(const std::string& kind, const Json& members) override;
   Result<void> AppendEvents(const void* events, size_t bytes) override;
+  Result<void> Flush() override;
   Result<void> Sync() override;
   void WarmUp() override { (void)OpenKey().has_value(); }  // Finish reports what went wrong
   Result<AuditSeal> Finish(const EventCounts& counts) override;
@@ -90,7 +91,6 @@ class LogWriter final : public AuditLog {
  private:
   Result<void> OpenKey();
   Result<void> FlushIfDue();
-  Result<void> Flush();
   Result<void> CheckLimit();
   Result<void> Reserve(uint64_t bytes);
   void TakeDigests(bool wait);

@@ -134,7 +134,8 @@ Result<void> AddMissingMountPoints(LaunchRequest& request, RunDir& directory) {
   }
   for (const MountPoint& point : MountPoints(request)) {
     if (!IsAbsoluteNormalPath(point.path) || point.path == "/")
-      return BadInput(point.path, "a mount point must be an absolute path without . or ..");
+      return BadInput(point.path,
+                      "a mount point must be an absolute path, without . or .. or a / at its end");
     auto found = OpenBeneath(root->get(), point.path.substr(1), O_PATH);
     if (found) {
       struct stat info {};
@@ -222,6 +223,8 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
                                   {"io_weight_set", cgroup.io_weight_set()},
                                   {"event_source", source->name()},
                                   {"completeness", source->entry_only() ? "entry_only" : "full"}}));
+  // Whoever kills carrel from here on must not take away what was decided and started.
+  CARREL_TRY(log.Flush());
   log.WarmUp();
   std::function<Result<void>(int)> open;
   if (companion.open)

@@ -109,6 +109,22 @@ TEST(AuditFailure, AKilledSupervisorLeavesALogThatReadsToItsLastBlock) {
   jail.ExpectNothingLeft("killed");
 }
 
+// The records from before the action are in the log as soon as it runs.
+TEST(AuditFailure, KilledAtOnceTheLogSaysWhatRan) {
+  Jail jail({"act"});
+  Process carrel = jail.Start({"--id", "young", "--", "/act", "sleep"});
+  ASSERT_TRUE(Eventually([&] { return carrel.Out() == "ready\n"; })) << carrel.Err();
+  ::kill(carrel.pid(), SIGKILL);
+  EXPECT_EQ(carrel.Wait(), 128 + SIGKILL);
+  const auto shown = RunCarrel({"audit", "show", HostId("young"), "--state", jail.state()}).output;
+  EXPECT_THAT(shown, HasSubstr("/act sleep"));
+  EXPECT_THAT(shown, HasSubstr("completeness=full"));
+  EXPECT_THAT(shown, testing::Not(HasSubstr("1970")));
+  EXPECT_TRUE(Eventually([] { return TasksOf("young").empty(); }, 10));
+  EXPECT_EQ(jail.Run({"--", "/act", "exit", "0"}).status, 0);
+  jail.ExpectNothingLeft("young");
+}
+
 // `carrel exec` where the kernel refuses BPF.
 Outcome RunWithoutBpf(Jail& jail, const std::string& id, std::vector<std::string> options) {
   std::vector<std::string> words = {CARREL_BINARY, "exec",        "--state", jail.state(),
