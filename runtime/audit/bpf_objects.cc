@@ -159,7 +159,6 @@ Result<UniqueFd> OpenRing(const BpfObjects& objects, uint32_t slot) {
 }
 
 Result<int> RemoveBpfObjects(const std::string& state_dir, bool keep_own) {
-  CARREL_ASSIGN(UniqueFd loading, Lock(state_dir + "/bpf-load.lock", LOCK_EX));
   auto bpffs = OpenPath(state_dir + "/bpf", O_RDONLY | O_DIRECTORY);
   if (!bpffs) {
     if (bpffs.error().code == ENOENT) return 0;
@@ -169,6 +168,7 @@ Result<int> RemoveBpfObjects(const std::string& state_dir, bool keep_own) {
   if (::fstatfs(bpffs->get(), &info) != 0 ||
       static_cast<unsigned long>(info.f_type) != BPF_FS_MAGIC)
     return 0;
+  CARREL_ASSIGN(UniqueFd loading, Lock(state_dir + "/bpf-load.lock", LOCK_EX));
   CARREL_ASSIGN(auto versions, ListDir(bpffs->get()));
   int removed = 0;
   for (const std::string& version : versions) {

@@ -10,6 +10,7 @@
 #include "audit/syscall_names.h"
 #include "audit/tables/flag_names.h"
 #include "base/clock.h"
+#include "base/json.h"
 
 namespace carrel {
 namespace {
@@ -261,6 +262,17 @@ std::string OutcomeText(const AuditEvent& event) {
   return (event.flags & kCallDenied) != 0 ? text + " denied" : text;
 }
 
+// A record's kind before its members, of which there can be many.
+std::string RecordText(const AuditEvent& event) {
+  auto record = ParseJson(event.record, "record");
+  if (!record || !record->is_object()) return EventText(event);
+  const Json kind = record->value("kind", Json());
+  if (!kind.is_string()) return EventText(event);
+  record->erase("kind");
+  return Printable(kind.get<std::string>() + ' ' +
+                   record->dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 constexpr size_t kWide = 110;  ///< from here on there is room for microseconds and whole names
 
 }  // namespace
@@ -276,7 +288,9 @@ std::string EventLine(const AuditEvent& event, const LogReader& log, size_t colu
   const size_t room = wide ? 16 : 10;
   std::string comm = Fit(record ? "carrel" : Printable(event.task.comm), room);
   comm.append(room - std::min(room, DisplayWidth(comm)), ' ');
-  std::string what = event.kind == EventKind::kCall ? ArgumentsText(event) : EventText(event);
+  std::string what = event.kind == EventKind::kCall ? ArgumentsText(event)
+                     : record                       ? RecordText(event)
+                                                    : EventText(event);
   if (event.kind == EventKind::kCall && event.has_file)
     what += " <" + Printable(event.file.path) + '>';
   return Fit(fmt::format("{} {:>5} {} {:<13} {}", time, record ? 0 : event.task.inner_tid, comm,

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <ctime>
+#include <limits>
 
 #include "audit/render.h"
 #include "audit/syscall_names.h"
@@ -152,6 +153,15 @@ Result<void> CheckJobs(const Verb& verb, const AuditOptions& options) {
   return {};
 }
 
+// A mistyped --state must not look like a host on which nothing is wrong.
+Result<void> CheckState(const Verb& verb, const AuditOptions& options) {
+  if (verb.run == &AuditUnload || options.schema) return {};
+  auto state = OpenPath(options.state, O_RDONLY | O_DIRECTORY);
+  if (state || state.error().code != ENOENT) return {};
+  return BadInput(options.state, "there is no such state directory",
+                  "--state names it, or `state` in the configuration");
+}
+
 }  // namespace
 
 Result<EventFilter> FilterOf(const AuditOptions& options) {
@@ -223,6 +233,10 @@ size_t ScreenColumns() {
   return size.ws_col;
 }
 
+size_t RowColumns() {
+  return ::isatty(STDOUT_FILENO) == 1 ? ScreenColumns() : std::numeric_limits<size_t>::max();
+}
+
 int ReportEnd(const LogReader& log) {
   if (log.end() == LogEnd::kSealed) return 0;
   if (log.end() == LogEnd::kUnsealed) {
@@ -253,7 +267,8 @@ int AuditCommand(int argc, char** argv) {
   if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
   for (const Verb& verb : kVerbs) {
     if (!app.got_subcommand(verb.name)) continue;
-    auto good = CheckJobs(verb, options);
+    auto good = CheckState(verb, options);
+    if (good) good = CheckJobs(verb, options);
     return good ? verb.run(options) : PrintError(good.error(), "carrel audit");
   }
   return static_cast<int>(ErrorKind::kBadInput);

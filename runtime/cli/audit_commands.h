@@ -82,8 +82,11 @@ Result<UniqueFd> OpenOutput(const std::string& path, mode_t mode);
 /// One line on stdout, ASCII only: nothing in it can act on a terminal.
 void PrintJson(const OrderedJson& object);
 
-/// Columns of the terminal that stdout is; 80 when it is none.
+/// Columns of the terminal that stdout is; 80 when it is none. For what is laid out for people.
 size_t ScreenColumns();
+
+/// The same for rows that another program may read: nothing is cut where there is no terminal.
+size_t RowColumns();
 
 /// Says on stderr how a log ended, when that is not with a seal. Returns the status of the command.
 int ReportEnd(const LogReader& log);

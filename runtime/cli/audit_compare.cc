@@ -127,7 +127,7 @@ void PrintDifference(const Difference& difference, bool json) {
   const char* sign = difference.before == 0 ? "+" : difference.after == 0 ? "-" : " ";
   puts(Fit(fmt::format("{} {:<8} {:>9} {:>9}  {}", sign, difference.kind, difference.before,
                        difference.after, Printable(difference.name)),
-           ScreenColumns())
+           RowColumns())
            .c_str());
 }
 

@@ -45,15 +45,16 @@ int AuditList(const AuditOptions& options) {
   int status = 0;
   auto jobs = SelectJobs(options, &status);
   if (!jobs) return PrintError(jobs.error());
-  const size_t columns = ScreenColumns();
+  const size_t columns = RowColumns();
   if (!options.json) puts("started              log              calls  denied  job");
   for (const JobInfo& job : *jobs) {
     if (filter->since_ns && job.start_ns < *filter->since_ns) continue;
     const LogState state = StateOf(job.path);
-    const std::string start = Rfc3339(job.start_ns);
+    // A log that got no further than its name, on a full disk, knows no time.
+    const std::string start = job.start_ns == 0 ? "" : Rfc3339(job.start_ns);
     if (options.json) {
       PrintJson({{"job", job.id},
-                 {"start", start},
+                 {"start", start.empty() ? OrderedJson(nullptr) : OrderedJson(start)},
                  {"project", Utf8(job.project)},
                  {"workspace", Utf8(job.workspace)},
                  {"action", Utf8(job.action)},
@@ -66,10 +67,12 @@ int AuditList(const AuditOptions& options) {
                  {"end", state.end}});
       continue;
     }
-    std::string name = job.refused ? "(refused) " + job.id : job.id;
+    std::string name = job.id;
     if (!job.workspace.empty()) name += "  " + job.workspace + '/' + job.action;
-    puts(Fit(fmt::format("{} {}  {:<10} {:>10} {:>7}  {}", start.substr(0, 10), start.substr(11, 8),
-                         state.end, state.calls, state.denied, Printable(name)),
+    if (job.refused) name += "  (refused)";
+    const std::string when = start.empty() ? "-" : start.substr(0, 10) + ' ' + start.substr(11, 8);
+    puts(Fit(fmt::format("{:<19}  {:<10} {:>10} {:>7}  {}", when, state.end, state.calls,
+                         state.denied, Printable(name)),
              columns)
              .c_str());
   }

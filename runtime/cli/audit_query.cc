@@ -53,7 +53,7 @@ std::string JobHead(const JobInfo& job) {
 
 Result<int> PrintLog(const JobInfo& job, const EventFilter& filter, Form form, bool headed) {
   CARREL_ASSIGN(LogReader log, LogReader::Open(job.path));
-  const size_t columns = ScreenColumns();
+  const size_t columns = RowColumns();
   CARREL_TRY(ScanBlocks<std::string>(
       log, filter,
       [&](const AuditEvent& event, std::string& out) { Render(form, columns, event, log, out); },
@@ -71,7 +71,7 @@ int PrintLogs(const AuditOptions& options, const EventFilter& filter, Form form)
   auto jobs = SelectJobs(options, &status);
   if (!jobs) return PrintError(jobs.error());
   if (form == Form::kCsv) puts(EventCsvHead());
-  if (form == Form::kTable) puts(EventLineHead(ScreenColumns()).c_str());
+  if (form == Form::kTable) puts(EventLineHead(RowColumns()).c_str());
   for (const JobInfo& job : *jobs) {
     auto printed = PrintLog(job, filter, form, form != Form::kTable || options.jobs.size() == 1);
     const int one = printed ? *printed : PrintError(printed.error());
@@ -116,7 +116,7 @@ int ExportSummary(const AuditOptions& options, EventFilter filter) {
 
 // Prints what a log holds from row `skip` on, as far as it goes.
 Result<void> PrintFrom(LogReader& log, const EventFilter& filter, uint64_t skip) {
-  const size_t columns = ScreenColumns();
+  const size_t columns = RowColumns();
   AuditEvent event;
   for (;;) {
     CARREL_ASSIGN(const bool more, log.NextBlock());
@@ -142,7 +142,7 @@ Result<int> Tail(const AuditOptions& options) {
   CARREL_ASSIGN(const EventFilter filter, FilterOf(options));
   CARREL_ASSIGN(const uint64_t rows, CountRows(options.LogPath()));
   CARREL_ASSIGN(LogReader log, LogReader::Open(options.LogPath()));
-  puts(EventLineHead(ScreenColumns()).c_str());
+  puts(EventLineHead(RowColumns()).c_str());
   CARREL_TRY(PrintFrom(log, filter, rows - std::min<uint64_t>(rows, options.lines)));
   while (options.follow && log.end() != LogEnd::kSealed && log.end() != LogEnd::kAltered) {
     fflush(stdout);

@@ -75,24 +75,49 @@ void PrintEndOf(const Json& record) {
   std::string text;
   if (const auto code = record.find("exit_code"); code != record.end() && code->is_number())
     text = "exit status " + code->dump();
-  if (is("oom_killed")) text += ", out of memory";
+  const auto kills = record.find("oom_kills");  // what `carrel exec` counts
+  if (is("oom_killed") || (kills != record.end() && kills->is_number() && *kills > 0))
+    text += ", out of memory";
   if (is("timed_out")) text += ", out of time";
   if (is("cancelled")) text += ", cancelled";
   PrintFact("Ended", text);
+  if (!is("refused")) PrintFact("Error", TextOf(record, "error"));
+}
+
+// What `carrel exec` ran.
+void PrintExec(const Json& record) {
+  const std::string image = TextOf(record, "image");
+  PrintFact("Runs", (image.empty() ? "in " + TextOf(record, "rootfs") + ":" : image) + " " +
+                        Joined(record, "argv", " "));
+}
+
+// What left, and at which level.
+void PrintOutputs(const Json& record) {
+  const auto files = record.find("files");
+  if (files == record.end() || !files->is_array()) return;
+  for (const Json& file : *files) {
+    if (!file.is_object()) continue;
+    const std::string withheld = TextOf(file, "withheld");
+    PrintFact("Output", TextOf(file, "path") + "  " + TextOf(file, "level") +
+                            (withheld.empty() ? "" : ", withheld from level 4: " + withheld));
+  }
 }
 
 void PrintFacts(const LogSummary& summary) {
   for (const std::string& line : summary.records) {
     const auto record = ParseJson(line, "record");
     if (!record || !record->is_object()) continue;
-    if (TextOf(*record, "kind") == "decision") PrintDecision(*record);
-    if (TextOf(*record, "kind") == "end") PrintEndOf(*record);
+    const std::string kind = TextOf(*record, "kind");
+    if (kind == "decision") PrintDecision(*record);
+    if (kind == "exec") PrintExec(*record);
+    if (kind == "outputs") PrintOutputs(*record);
+    if (kind == "end") PrintEndOf(*record);
   }
 }
 
 void PrintRecords(const LogSummary& summary) {
   if (summary.records.empty()) return;
-  printf("\nRecords\n");
+  printf("\nRecords (in full: --json --kind record)\n");
   for (size_t i = 0; i < summary.records.size(); ++i) {
     auto record = ParseJson(summary.records[i], "record");
     if (!record || !record->is_object()) continue;
@@ -147,6 +172,19 @@ void PrintRefused(const LogSummary& summary) {
     puts(Fit(fmt::format("{:11}  {}", count, what), ScreenColumns()).c_str());
 }
 
+// Of a log that was cut off before its first event, the time of its making is known, if any is.
+void PrintTimes(const LogReader& log, const LogSummary& summary) {
+  if (summary.first_ns == 0) {
+    const auto made = log.start().find("time_ns");
+    const bool known = made != log.start().end() && made->is_number_integer();
+    printf("From      %s\n", known ? ShortTime(made->get<int64_t>()).c_str() : "not known");
+    return;
+  }
+  printf("From      %s\n", ShortTime(summary.first_ns).c_str());
+  printf("To        %s (%.3f s)\n", ShortTime(summary.last_ns).c_str(),
+         static_cast<double>(summary.last_ns - summary.first_ns) / 1e9);
+}
+
 }  // namespace
 
 int AuditShow(const AuditOptions& options) {
@@ -159,9 +197,7 @@ int AuditShow(const AuditOptions& options) {
   if (!summary) return PrintError(summary.error());
   printf("Job       %s\n", Printable(log->job()).c_str());
   PrintFacts(*summary);
-  printf("From      %s\n", ShortTime(summary->first_ns).c_str());
-  printf("To        %s (%.3f s)\n", ShortTime(summary->last_ns).c_str(),
-         static_cast<double>(summary->last_ns - summary->first_ns) / 1e9);
+  PrintTimes(*log, *summary);
   printf("Log       %s, %llu bytes, head %.16s...\n",
          log->end() == LogEnd::kSealed ? "sealed" : "NOT sealed",
          static_cast<unsigned long long>(log->offset()), log->head().c_str());

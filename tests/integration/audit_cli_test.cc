@@ -233,11 +233,44 @@ TEST_F(AuditCli, TablesFitTheScreen) {
                                                {"diff", "a", "b"},
                                                {"tail", "a"},
                                                {"show", "a", "--events"}}) {
-    const std::string output = Audit(args).output;
+    std::string words = CARREL_BINARY + std::string(" audit");
+    for (const std::string& arg : args) words += " " + arg;
+    // script gives it a terminal.
+    const std::string output =
+        RunSubprocess({"script", "-qec", words + " --state " + (*dir_ / "state"), "/dev/null"})
+            ->output;
     EXPECT_FALSE(output.empty());
-    for (size_t at = 0, end; (end = output.find('\n', at)) != std::string::npos; at = end + 1)
+    for (size_t at = 0, end; (end = output.find("\r\n", at)) != std::string::npos; at = end + 2)
       EXPECT_LE(DisplayWidth(output.substr(at, end - at)), 80u) << output.substr(at, end - at);
   }
+}
+
+// What goes to grep or into a file is whole.
+TEST_F(AuditCli, RowsForOtherProgramsAreNotCut) {
+  const std::string table = Audit({"query", "a"}).output;
+  EXPECT_GT(table.size(), 1000u);
+  EXPECT_EQ(table.find("...\n"), std::string::npos) << table;
+  const std::string records = Audit({"query", "a", "--kind", "record"}).output;
+  EXPECT_NE(records.find(" start {"), std::string::npos) << records;
+}
+
+TEST_F(AuditCli, AMistypedStateIsNotAnEmptyHost) {
+  const std::string none = *dir_ / "none";
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"list"}, {"verify", "--all"}, {"query"}, {"stats"}, {"export"}}) {
+    std::vector<std::string> words = {"audit"};
+    words.insert(words.end(), verb.begin(), verb.end());
+    words.insert(words.end(), {"--state", none});
+    auto result = RunCarrel(words);
+    EXPECT_EQ(result.exit_code, 2) << verb[0] << result.output;
+    EXPECT_NE(result.errors.find("no such state directory"), std::string::npos) << result.errors;
+  }
+  EXPECT_EQ(RunCarrel({"audit", "unload", "--state", none}).exit_code, 0);
+  EXPECT_NE(::access(none.c_str(), F_OK), 0);
+}
+
+TEST_F(AuditCli, ShowSaysWhatExecRan) {
+  EXPECT_NE(Audit({"show", "b"}).output.find("/root: /tool getppid 20"), std::string::npos);
 }
 
 TEST_F(AuditCli, ListIsByTimeTheNewestLast) {
