@@ -10,6 +10,7 @@
 #include "job/job_definition.h"
 #include "policy/decide.h"
 #include "policy/host_policy.h"
+#include "policy/names.h"
 #include "policy/policy_facts.h"
 
 namespace carrel {
@@ -66,8 +67,11 @@ void PrintDecision(const JobDefinition& job, const Decision& decision) {
              preflight.check.c_str());
     const auto limits = ToJson(decision.limits);
     printf("  - it gets at most:\n");
-    for (const auto& [name, value] : limits.items())
-      printf("      %-16s %s\n", name.c_str(), value.dump().c_str());
+    for (const auto& [name, value] : limits.items()) {
+      const bool bytes = name == "memory" || name.ends_with("_bytes");
+      printf("      %-16s %s\n", name.c_str(),
+             bytes ? HumanBytes(value.get<uint64_t>()).c_str() : value.dump().c_str());
+    }
   }
   printf("Decided by:\n");
   for (const auto& [part, entry] : decision.decided_by)

@@ -96,6 +96,18 @@ PublicJob MakePublicJob(const JobRecords& records, PublicOutcome outcome) {
   return job;
 }
 
+// The last lines of the action's log; what cannot be read is not worth an error.
+std::string EndOfFile(int fd) {
+  constexpr off_t kMost = 4096;
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return "";
+  std::string text(static_cast<size_t>(std::min(info.st_size, kMost)), '\0');
+  const ssize_t got =
+      ::pread(fd, text.data(), text.size(), std::max<off_t>(info.st_size - kMost, 0));
+  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return text;
+}
+
 }  // namespace
 
 Result<void> CollectJob(JobContext& job) {
@@ -119,6 +131,7 @@ Result<void> CollectJob(JobContext& job) {
     else
       records.run.end.cancelled = true;
   }
+  if (records.run.end.exit_code != 0) records.last_output = EndOfFile(job.action_log->fd());
   records.message = DescribeOutcome(records);
   if (job.log == nullptr) return {};  // sealed, by a finalize that did not come to its end
   return job.log->Append("outputs", OutputsRecord(records.collection));

@@ -39,7 +39,8 @@ struct JobRecords {
   OrderedJson container;         ///< as `docker container inspect` shows it; redacted
   int64_t action_log_bytes = 0;  ///< at the action's end, when it is known
   bool action_log_known = false;
-  std::string error;  ///< of carrel, when the job is finalized without a run; else empty
+  std::string last_output;  ///< the end of what the action printed, of one that failed
+  std::string error;        ///< of carrel, when the job is finalized without a run; else empty
   JobPlaces places;
   Collection collection;
   JobMessage message;

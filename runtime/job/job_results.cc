@@ -83,7 +83,8 @@ JobMessage DescribeOutcome(const JobRecords& records) {
                        .timed_out = end.timed_out,
                        .database_tool = decision.database.has_value(),
                        .memory_limit = decision.limits.memory_bytes,
-                       .time_limit_s = static_cast<int64_t>(decision.limits.time_seconds)});
+                       .time_limit_s = static_cast<int64_t>(decision.limits.time_seconds),
+                       .last_output = records.last_output});
 }
 
 std::vector<std::pair<std::string, std::string>> SummaryLines(const JobRecords& records) {

@@ -17,6 +17,7 @@ struct ExitFacts {
   bool database_tool = false;  ///< the policy knows the command as one that reaches the database
   uint64_t memory_limit = 0;   ///< bytes; 0: not known
   int64_t time_limit_s = 0;    ///< seconds; 0: none
+  std::string last_output;     ///< the end of what the action printed; may be empty
 };
 
 struct JobMessage {
@@ -28,7 +29,8 @@ struct JobMessage {
 JobMessage DescribeExit(const ExitFacts& facts);
 
 /// The message for an action that ended well but did not make all of its outputs. The hint names
-/// the patterns and up to 20 of the files that were made instead; for the log and metadata.json.
+/// the patterns, up to 20 of the files that were made instead, and which of these may have been
+/// meant; for the log and metadata.json.
 JobMessage DescribeMissingOutputs(const std::vector<std::string>& unmatched_patterns,
                                   const std::vector<std::string>& unmatched_outputs);
 

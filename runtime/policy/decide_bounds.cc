@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/names.h"
+
 namespace carrel {
 
 std::vector<std::string> DecideLevel4(const JobRequest& request, const Policy& policy,
@@ -40,12 +42,11 @@ std::vector<std::string> DecideLimits(const JobRequest& request, const Policy& p
   limits.file_bytes = std::min(limits.file_bytes, limits.scratch_bytes);
   decision.decided_by["limits"] = "limits.json";
   if (request.memory_bytes > 0 && wanted.memory_bytes > limits.memory_bytes)
-    refusals.push_back("the job asks for " + std::to_string(wanted.memory_bytes) +
-                       " bytes of memory; the most is " + std::to_string(limits.memory_bytes));
+    refusals.push_back("the job asks for " + HumanBytes(wanted.memory_bytes) +
+                       " of memory; the most is " + HumanBytes(limits.memory_bytes));
   if (request.cpu_milli > 0 && wanted.cpu_milli > limits.cpu_milli)
-    refusals.push_back("the job asks for " + std::to_string(wanted.cpu_milli) +
-                       " thousandths of a processor; the most is " +
-                       std::to_string(limits.cpu_milli));
+    refusals.push_back("the job asks for " + HumanCpus(wanted.cpu_milli) +
+                       " processors; the most is " + HumanCpus(limits.cpu_milli));
   return refusals;
 }
 

@@ -49,7 +49,13 @@ Result<void> CheckNotRolledBack(const Accepted& accepted, int64_t serial,
 }  // namespace
 
 Result<Policy> LoadHostPolicy(const HostConfig& host, int64_t now_ns) {
-  if (!host.policy_bundle) return LoadPolicy(host.policies);
+  if (!host.policy_bundle) {
+    auto policy = LoadPolicy(host.policies);
+    if (!policy && host.file.empty())
+      policy.error().hint = std::string("There is no configuration ") + kDefaultConfigFile +
+                            ": write it, or name another with --config";
+    return policy;
+  }
   const BundleRules& rules = *host.policy_bundle;
   CARREL_ASSIGN(const std::string text, ReadFile(rules.file, 64u << 20));
   CARREL_ASSIGN(PolicyBundle bundle, VerifyBundle(text, rules, now_ns));

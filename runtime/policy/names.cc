@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <ctime>
 
 #include "base/digest.h"
@@ -90,7 +91,10 @@ std::optional<ImageReference> ParseImageReference(std::string_view text) {
 
 std::optional<uint64_t> ParseByteSize(std::string_view text) {
   int shift = 0;
-  if (text.size() > 1 && (text.back() == 'b' || text.back() == 'B')) text.remove_suffix(1);
+  // As docker does: "512M", "512MB", "512Mi" and "512MiB" are one size.
+  if (text.size() > 1 && (text.back() | 0x20) == 'b') text.remove_suffix(1);
+  if (text.size() > 2 && (text.back() | 0x20) == 'i' && !IsDigit(text[text.size() - 2]))
+    text.remove_suffix(1);
   if (!text.empty() && !IsDigit(text.back())) {
     switch (text.back() | 0x20) {
       case 'k':
@@ -115,6 +119,22 @@ std::optional<uint64_t> ParseByteSize(std::string_view text) {
   double bytes = std::ldexp(*number, shift);
   if (!(bytes <= 0x1p62)) return std::nullopt;
   return static_cast<uint64_t>(bytes);
+}
+
+std::string HumanBytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  double value = static_cast<double>(bytes);
+  for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
+  char text[32];
+  snprintf(text, sizeof text, value < 10 && unit > 0 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
+  return text;
+}
+
+std::string HumanCpus(uint64_t milli) {
+  char text[32];
+  snprintf(text, sizeof text, "%.6g", static_cast<double>(milli) / 1000);
+  return text;
 }
 
 std::optional<uint64_t> ParseMilliCpus(std::string_view text) {

@@ -31,9 +31,13 @@ struct ImageReference {
 /// nullopt.
 std::optional<ImageReference> ParseImageReference(std::string_view text);
 
-/// "4G", "512M", "1.5g", "4GB", "1048576": bytes, with powers of 1024. nullopt when it is no such
-/// text or more than 2^62.
+/// "4G", "512M", "1.5g", "4GB", "512MiB", "1048576": bytes, with powers of 1024. nullopt when it is
+/// no such text or more than 2^62.
 std::optional<uint64_t> ParseByteSize(std::string_view text);
+
+/// For people: "512 MiB", "1.5 GiB"; "2", "0.5" of thousandths.
+std::string HumanBytes(uint64_t bytes);
+std::string HumanCpus(uint64_t milli);
 
 /// "2", "0.5": thousandths of a processor. nullopt when it is no such text or more than 2^31.
 std::optional<uint64_t> ParseMilliCpus(std::string_view text);

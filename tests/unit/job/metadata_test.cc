@@ -150,5 +150,44 @@ TEST(Messages, MissingOutputsAreNamedInTheHintOnly) {
   EXPECT_NE(DescribeMissingOutputs({"p"}, many).hint.find("and 30 more"), std::string::npos);
 }
 
+TEST(Messages, AMissingOutputThatIsNearlyThere) {
+  const auto hint = [](const std::string& pattern, const std::string& made) {
+    return DescribeMissingOutputs({pattern}, {made}).hint;
+  };
+  EXPECT_EQ(hint("output/table.csv", "output/Table.csv"),
+            "No file matches output/table.csv. The action made: output/Table.csv. Is "
+            "output/Table.csv meant for output/table.csv? Then upper and lower case count");
+  EXPECT_NE(hint("output/*.csv", "output/A.CSV").find("upper and lower case"), std::string::npos);
+  EXPECT_NE(hint("output/table.csv", "results/table.csv").find("another directory"),
+            std::string::npos);
+  for (const char* slip :
+       {"output/tabel.csv", "output/tables.csv", "output/tabl.csv", "output/tacle.csv"})
+    EXPECT_NE(hint("output/table.csv", slip).find("a letter is different"), std::string::npos)
+        << slip;
+  for (const char* other : {"output/rows.csv", "output/table.png", "output/talbes.csv"})
+    EXPECT_EQ(hint("output/table.csv", other).find("meant"), std::string::npos) << other;
+  EXPECT_NE(DescribeMissingOutputs({"p.csv"}, {}).hint.find("/tmp is not kept"), std::string::npos);
+}
+
+TEST(Messages, WhatTheActionPrintedIsExplained) {
+  const auto hint = [](const std::string& output) {
+    ExitFacts facts;
+    facts.exit_code = 1;
+    facts.last_output = output;
+    return DescribeExit(facts).hint;
+  };
+  EXPECT_EQ(hint(""), "The end of the action's log shows it; the exit code was 1");
+  EXPECT_EQ(hint("KeyError: 'a'\n"), hint(""));
+  EXPECT_NE(hint("OSError: [Errno 30] Read-only file system: 'x'\n").find("all else is read-only"),
+            std::string::npos);
+  EXPECT_NE(hint("ModuleNotFoundError: No module named 'x'\n").find("another image"),
+            std::string::npos);
+  // The last is what ended it.
+  EXPECT_NE(hint("No such file or directory\nNetwork is unreachable\n").find("no network"),
+            std::string::npos);
+  EXPECT_NE(hint("Network is unreachable\nNo such file or directory\n").find("needs"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace carrel

@@ -282,10 +282,10 @@ TEST_F(DecideTest, LimitsUpToTheSmallerMaximum) {
   EXPECT_GT(Run().limits.pids, 0u);
   EXPECT_GT(Run().limits.scratch_inodes, 0u);
   request.memory_bytes = 129ull << 30;
-  ExpectRefused("bytes of memory; the most is");
+  ExpectRefused("asks for 129 GiB of memory; the most is 128 GiB");
   request.memory_bytes = 8ull << 30;
   host.maximum_limits["memory"] = 4ull << 30;
-  ExpectRefused("bytes of memory; the most is 4294967296");
+  ExpectRefused("of memory; the most is 4.0 GiB");
   request.memory_bytes = 0;
   host.maximum_limits["memory"] = 1ull << 30;
   EXPECT_EQ(Run().limits.memory_bytes, 1ull << 30);
