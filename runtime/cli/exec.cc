@@ -76,12 +76,18 @@ void AddOptions(CLI::App& app, ExecOptions& options) {
 
 // The image cannot be removed while `hold` is open.
 Result<void> FillFromImage(const ExecOptions& options, LaunchRequest& request, UniqueFd& hold) {
-  CARREL_ASSIGN(const ImageStore store, ImageStore::Open(options.state));
+  CARREL_ASSIGN(const ImageStore store, ImageStore::OpenExisting(options.state));
   CARREL_ASSIGN(const Image image, store.Resolve(options.image));
   CARREL_ASSIGN(hold, store.Hold(image));
   request.rootfs = image.rootfs;
   for (const auto& [name, value] : image.config.env) request.environment[name] = value;
   return {};
+}
+
+// "/work/", as a shell completes it, is "/work".
+std::string WithoutSlash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
 }
 
 // Errors of the parts that a job shares name the place in a job definition: here it is an option.
@@ -104,7 +110,7 @@ Result<LaunchRequest> MakeRequest(const ExecOptions& options, UniqueFd& image_ho
                     "At most 128 letters, digits, '.', '_' and '-', a letter or digit first; no "
                     "\"..\", no \".lock\" at the end");
   request.argv = options.command;
-  request.working_directory = options.working_directory;
+  request.working_directory = WithoutSlash(options.working_directory);
   request.environment = {{"PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
                          {"HOME", "/tmp"}};
   request.rootfs = options.rootfs;
@@ -116,7 +122,8 @@ Result<LaunchRequest> MakeRequest(const ExecOptions& options, UniqueFd& image_ho
       return BadInput("--env", "must be NAME=VALUE: " + entry);
     request.environment[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
-  request.writable_tmpfs = options.writable;
+  for (const std::string& path : options.writable)
+    request.writable_tmpfs.push_back(WithoutSlash(path));
   request.seccomp_profile = options.loopback ? "loopback" : "base";
   const auto memory = ParseByteSize(options.memory);
   if (!memory || *memory < kLeastMemory || *memory > kMostMemory)

@@ -128,7 +128,7 @@ int ListCommand(int argc, char** argv) {
   AddCommon(app, common, true);
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
-  auto store = ImageStore::Open(common.state);
+  auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   auto images = store->List();
   if (!images) return PrintError(images.error());
@@ -159,7 +159,7 @@ int InspectCommand(int argc, char** argv) {
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
-  auto store = ImageStore::Open(common.state);
+  auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   auto image = store->Resolve(reference);
   if (!image) return PrintError(image.error());
@@ -176,7 +176,10 @@ Result<size_t> VerifyOne(const ImageStore& store, const std::string& reference, 
   CARREL_ASSIGN(auto findings, store.Verify(reference));
   report.push_back({{"image", reference}, {"findings", findings}});
   if (json) return findings.size();
-  printf("%s: %s\n", reference.c_str(), findings.empty() ? "whole" : "DAMAGED");
+  auto image = store.Resolve(reference);  // of a damaged one the names may not be known
+  const std::string names = image ? Words(image->names) : "";
+  printf("%s: %s%s\n", reference.c_str(), findings.empty() ? "whole" : "DAMAGED",
+         names.empty() || names == reference ? "" : ("  " + names).c_str());
   for (const std::string& finding : findings) printf("  %s\n", finding.c_str());
   return findings.size();
 }
@@ -195,7 +198,7 @@ int VerifyCommand(int argc, char** argv) {
   if (!all && reference.empty())
     return PrintError(BadInput("IMAGE", "which image?", "Name one, or --all"),
                       "carrel image verify");
-  auto store = ImageStore::Open(common.state);
+  auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   std::vector<std::string> references = {reference};
   if (all) {
@@ -223,7 +226,7 @@ int RemoveCommand(int argc, char** argv) {
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
-  auto store = ImageStore::Open(common.state);
+  auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   auto removed = store->Remove(reference);
   return removed ? 0 : PrintError(removed.error());
@@ -238,7 +241,7 @@ int TagCommand(int argc, char** argv) {
   app.add_option("NAME", name, "NAME:TAG")->required();
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
-  auto store = ImageStore::Open(common.state);
+  auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   const std::string before = DigestBefore(*store, name);
   auto tagged = store->Tag(reference, name);

@@ -92,8 +92,13 @@ bool ParseOptions(CLI::App& app, int argc, char** argv, int* status) {
       return false;
     }
     for (const CLI::App* verb : app.get_subcommands()) name += " " + verb->get_name();
-    *status =
-        PrintError(BadInput("", error.what(), "`" + name + " --help` lists the options"), name);
+    std::string what = error.what();
+    // A mistyped option is to be said before what is missing because of it.
+    for (const std::string& word : app.remaining(true))
+      if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError) &&
+          word.size() > 1 && word[0] == '-')
+        what = "there is no option " + word;
+    *status = PrintError(BadInput("", what, "`" + name + " --help` lists the options"), name);
     return false;
   }
 }

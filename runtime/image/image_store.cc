@@ -22,8 +22,9 @@ Result<UniqueFd> OpenRoot(const std::string& path) {
 }
 
 Error NoSuchImage(const std::string& reference) {
-  return BadInput(PrintableName(reference), "no such image",
-                  "`carrel image list` shows what there is; `carrel image import` adds one");
+  return BadInput(
+      PrintableName(reference), "no such image",
+      "`carrel image list` shows what there is; `carrel image import` and `build` add one");
 }
 
 // All names, as file names, with the record each leads to.
@@ -68,6 +69,15 @@ Result<ImageStore> ImageStore::Open(const std::string& state_dir) {
   CARREL_ASSIGN(UniqueFd root, OpenStoreRoot(store.root_));
   CARREL_TRY(SweepLeftovers(root.get(), false));
   return store;
+}
+
+Result<ImageStore> ImageStore::OpenExisting(const std::string& state_dir) {
+  auto root = OpenRoot(state_dir + "/images");
+  if (root) return Open(state_dir);
+  if (root.error().code != ENOENT) return std::move(root).error();
+  return BadInput(
+      state_dir, "there are no images in this state directory",
+      "`carrel image build` and `carrel image import` make them; --state names another");
 }
 
 Result<Image> ImageStore::Import(const std::string& path, const std::string& name) {

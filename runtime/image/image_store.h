@@ -53,6 +53,9 @@ class ImageStore {
   /// half-finished imports have left. Cheap: reads no image.
   static Result<ImageStore> Open(const std::string& state_dir);
 
+  /// The same for whoever only looks: makes nothing. kBadInput when there is no store.
+  static Result<ImageStore> OpenExisting(const std::string& state_dir);
+
   /// Imports an OCI layout (directory or tar) or a docker-archive under `name` ("" keeps the names
   /// in it). Safe to call from several processes at once. kBadInput for a corrupt or hostile image.
   /// A name that another image has moves to this one.

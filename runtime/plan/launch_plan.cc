@@ -45,7 +45,9 @@ Result<void> CheckStrings(const LaunchRequest& request) {
         name.find('\0') != std::string::npos || value.find('\0') != std::string::npos)
       return BadInput("/env", "not a name and value of an environment variable: " + name);
   if (!IsAbsoluteNormalPath(request.working_directory))
-    return BadInput(request.working_directory, "the working directory must be an absolute path");
+    return BadInput(
+        request.working_directory,
+        "the working directory must be an absolute path, without . or .. or a / at its end");
   return {};
 }
 
@@ -53,7 +55,8 @@ Result<void> CheckMountPoints(const LaunchRequest& request) {
   std::set<std::string> targets = {"/", "/proc", "/dev", "/sys", "/tmp", "/dev/shm"};
   auto claim = [&](const std::string& target) -> Result<void> {
     if (!IsAbsoluteNormalPath(target))
-      return BadInput(target, "a mount point must be an absolute path without . or ..");
+      return BadInput(target,
+                      "a mount point must be an absolute path, without . or .. or a / at its end");
     if (!targets.insert(target).second)
       return BadInput(target, "two mounts at one place, or a place that carrel itself provides");
     for (const char* own : {"/proc/", "/dev/", "/sys/"})
@@ -63,7 +66,13 @@ Result<void> CheckMountPoints(const LaunchRequest& request) {
   for (const BindSpec& bind : request.binds) CARREL_TRY(claim(bind.target));
   for (const WritableSpec& writable : request.writable)
     if (writable.target != "/workspace") CARREL_TRY(claim(writable.target));
-  for (const std::string& path : request.writable_tmpfs) CARREL_TRY(claim(path));
+  for (const std::string& path : request.writable_tmpfs) {
+    CARREL_TRY(claim(path));
+    // It would have to be made in the other, which is empty at every start.
+    for (const std::string& other : request.writable_tmpfs)
+      if (path.starts_with(other + "/"))
+        return BadInput(path, "is inside " + other + ", which is writable already");
+  }
   return {};
 }
 

@@ -88,6 +88,8 @@ TEST(ExecOptions, BadOnesAreTwo) {
       {"--id", "new\nline", "--", "/act"},
       {"--image", "x", "--", "/act"},  // excludes --rootfs
       {"--", ""},
+      {"--writable", "/a", "--writable", "/a/b", "--", "/act"},
+      {"--writable", "/a/..", "--", "/act"},
   };
   for (const auto& options : bad) {
     const Outcome outcome = jail.Run(options);
@@ -118,6 +120,20 @@ TEST(ExecOptions, BadOnesSayWhatIsMeant) {
     EXPECT_THAT(error("--id", id), HasSubstr("letters, digits, '.', '_' and '-'"));
   }
   EXPECT_EQ(jail.Run({"--pids", "2", "--memory", "16M", "--", "/act", "exit", "3"}).status, 3);
+}
+
+TEST(ExecOptions, AMistypedOptionIsSaidBeforeWhatIsMissing) {
+  Jail jail({"act"});
+  EXPECT_THAT(jail.Run({"--memroy"}).err, HasSubstr("there is no option --memroy"));
+  EXPECT_THAT(jail.Run({}).err, HasSubstr("command is required"));
+}
+
+TEST(ExecOptions, AsPeopleWriteThem) {
+  Jail jail({"act"});
+  Outcome outcome = jail.Run(
+      {"--memory", "64MiB", "--writable", "/new/", "--workdir", "/new/", "--", "/act", "cwd"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "/new\n");
 }
 
 TEST(ExecOptions, HelpFitsTheScreen) {
@@ -161,6 +177,20 @@ TEST(ExecOptions, DryRunTouchesNothing) {
   EXPECT_THAT(outcome.out, ::testing::Not(HasSubstr("hunter2")));
   EXPECT_FALSE(std::filesystem::exists(jail.state()));
   EXPECT_THAT(CgroupsOf("dry"), ::testing::IsEmpty());
+}
+
+TEST(ExecOptions, AskingForAnImageMakesNoStore) {
+  Jail jail({"act"});
+  Process carrel = jail.StartCarrel(
+      {"exec", "--state", jail.state(), "--image", "none:v1", "--dry-run", "--", "/act"});
+  EXPECT_EQ(carrel.Wait(), 2);
+  EXPECT_THAT(carrel.Err(), HasSubstr("there are no images"));
+  for (const char* verb : {"list", "verify", "inspect", "remove"}) {
+    std::vector<std::string> words = {"image", verb, "--state", jail.state()};
+    if (std::string(verb) != "list") words.push_back(verb == std::string("verify") ? "--all" : "x");
+    EXPECT_EQ(RunCarrel(words).exit_code, 2) << verb;
+  }
+  EXPECT_FALSE(std::filesystem::exists(jail.state()));
 }
 
 TEST(ExecOptions, WithoutRootItSaysSo) {
