@@ -17,7 +17,7 @@ constexpr size_t kChunk = 64u << 10;
 
 // The published log, of the latest month that has one.
 Result<UniqueFd> OpenPublished(const HostConfig& host, const std::string& id) {
-  const Error none = BadInput("/id", "there is no log of a job " + id, "`carrel list` shows jobs");
+  const Error none = BadInput(id, "there is no log of such a job", "`carrel list` shows jobs");
   auto logs = OpenPath(host.high_privacy + "/logs", O_RDONLY | O_DIRECTORY);
   if (!logs) return none;
   CARREL_ASSIGN(auto months, ListDir(logs->get()));
@@ -31,7 +31,7 @@ Result<UniqueFd> OpenPublished(const HostConfig& host, const std::string& id) {
 }
 
 Result<UniqueFd> OpenLog(const HostConfig& host, const std::string& id) {
-  if (!IsName(id)) return BadInput("/id", "not a name that a job can have");
+  if (!IsName(id)) return BadInput(id, "not a name that a job can have");
   auto running = OpenPath(host.state + "/jobs/" + id + "/action.log", O_RDONLY | O_NOFOLLOW);
   if (running) return running;
   return OpenPublished(host, id);

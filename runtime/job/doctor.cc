@@ -17,6 +17,7 @@
 #include "launch/host_template.h"
 #include "launch/seccomp.h"
 #include "policy/host_policy.h"
+#include "policy/names.h"
 
 namespace carrel {
 namespace {
@@ -115,7 +116,7 @@ Finding CheckDisk(const std::string& state) {
   if (::statvfs(state.c_str(), &disk) != 0)
     return Missing("disk", state + ": " + ErrnoName(errno), "Make the state directory");
   const uint64_t free = disk.f_bavail * disk.f_frsize;
-  const std::string detail = std::to_string(free / kGiB) + " GiB free under " + state;
+  const std::string detail = HumanBytes(free) + " free under " + state;
   if (free < 2 * kGiB) return Missing("disk", detail, "Free some space: scratch and logs need it");
   if (free < 20 * kGiB) return Advice("disk", detail, "Large outputs may not fit");
   return There("disk", detail);
@@ -123,7 +124,6 @@ Finding CheckDisk(const std::string& state) {
 
 // What a launch needs of the host, tried in the state directory.
 void CheckLaunch(const std::string& state, std::vector<Finding>& findings) {
-  findings.push_back(CheckDisk(state));
   auto facts = GatherHostFacts();
   std::string trees;
   if (facts)
@@ -149,8 +149,25 @@ void CheckLaunch(const std::string& state, std::vector<Finding>& findings) {
                                     state));
 }
 
+// A block of data in a file without a name. Where that fails, every other check of the directory
+// would fail too, and each would advise something else.
+Finding TryToWrite(const std::string& state) {
+  const std::string block(4096, '\0');
+  const auto file = OpenPath(state, O_TMPFILE | O_WRONLY, 0600);
+  const auto written = file ? WriteAll(file->get(), block) : Result<void>(file.error());
+  const int code = written ? 0 : written.error().code;
+  // Not every file system has files without names.
+  if (code == 0 || code == EOPNOTSUPP) return There("state directory", state);
+  return Missing("state directory", state + " cannot be written: " + ErrnoName(code),
+                 code == EROFS ? "Mount it writable, or name another with --state"
+                 : code == ENOSPC || code == EDQUOT
+                     ? "Free some space there, or name another with --state"
+                     : "Name another with --state");
+}
+
 void CheckStateDirectory(const std::string& state, bool root, std::vector<Finding>& findings) {
   std::string why_not;
+  bool disk = false;
   if (!root) {
     findings.push_back(NotChecked("state directory", "this process is not root"));
     why_not = "this process is not root";
@@ -159,13 +176,19 @@ void CheckStateDirectory(const std::string& state, bool root, std::vector<Findin
     auto there = OpenPath(state, O_RDONLY | O_DIRECTORY);
     const bool absent = !there && there.error().code == ENOENT;
     findings.push_back(
-        absent ? Missing("state directory", state + " does not exist",
-                         "mkdir " + state + ", or name another with --state")
-               : FromResult("state directory", there, state, "Name a directory with --state"));
-    if (!there) why_not = "there is no state directory";
+        absent   ? Missing("state directory", state + " does not exist",
+                           "mkdir " + state + ", or name another with --state")
+        : !there ? FromResult("state directory", there, state, "Name a directory with --state")
+                 : TryToWrite(state));
+    disk = there.has_value();
+    if (!there)
+      why_not = "there is no state directory";
+    else if (findings.back().state == State::kMissing)
+      why_not = "nothing can be written to the state directory";
   }
+  findings.push_back(disk ? CheckDisk(state) : NotChecked("disk", why_not));
   if (why_not.empty()) return CheckLaunch(state, findings);
-  for (const char* name : {"disk", "cgroups", "landlock", "device nodes", "seccomp", "audit (BPF)"})
+  for (const char* name : {"cgroups", "landlock", "device nodes", "seccomp", "audit (BPF)"})
     findings.push_back(NotChecked(name, why_not));
 }
 

@@ -80,6 +80,25 @@ TEST_F(Doctor, AConfigurationThatIsWrong) {
   EXPECT_EQ(findings["policy"]["detail"], "not checked, because the configuration is not valid");
 }
 
+TEST_F(Doctor, AStateDirectoryThatCannotBeWritten) {
+  const std::string state = jail_ / "state-disk";
+  std::filesystem::create_directory(state);
+  ASSERT_EQ(::mount("none", state.c_str(), "tmpfs", 0, "size=64k"), 0);
+  ASSERT_EQ(::mount("none", state.c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, "size=64k"), 0);
+  Json findings = Findings({"--state", state}, 1);
+  EXPECT_EQ(findings["state directory"]["state"], "missing");
+  EXPECT_THAT(findings["state directory"]["remedy"], HasSubstr("writable"));
+  for (const char* name : {"device nodes", "seccomp", "audit (BPF)"})
+    EXPECT_THAT(findings[name]["detail"], HasSubstr("nothing can be written"));
+
+  ASSERT_EQ(::mount("none", state.c_str(), "tmpfs", MS_REMOUNT, "size=64k"), 0);
+  (void)RunSubprocess({"dd", "if=/dev/zero", "of=" + state + "/full", "bs=4k"}).has_value();
+  findings = Findings({"--state", state}, 1);
+  EXPECT_THAT(findings["state directory"]["detail"], HasSubstr("ENOSPC"));
+  EXPECT_THAT(findings["disk"]["detail"], HasSubstr("0 B free"));
+  EXPECT_EQ(::umount2(state.c_str(), MNT_DETACH), 0);
+}
+
 TEST_F(Doctor, WithoutRootItSaysWhatIsNeeded) {
   StartOptions start;
   start.binary = jail_ / "carrel";  // the build directory may be closed to others
