@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -151,15 +152,23 @@ int ReportMissing(const AuditOptions& options, const Published& published,
   return status;
 }
 
+// Of several findings the worst is the status: a job that runs, whose log is unsealed, must not
+// hide that another's is gone.
+int Worse(int one, int other) {
+  for (LogFinding finding :
+       {LogFinding::kAltered, LogFinding::kMissing, LogFinding::kTruncated, LogFinding::kUnknownKey,
+        LogFinding::kIncomplete, LogFinding::kUnsealed})
+    for (int status : {one, other})
+      if (status == FindingStatus(finding)) return status;
+  return std::max(one, other);
+}
+
 Result<int> VerifyLogs(const AuditOptions& options) {
   if (options.all == !options.jobs.empty()) return BadInput("JOB", "say which jobs, or --all");
   CARREL_ASSIGN(std::vector<std::string> ids, LogIds(options.state));
   if (!options.all) ids = options.jobs;
   int status = 0;
-  // Of several findings the first is the status, but that an altered log is always said.
-  auto add = [&](int one) {
-    if (status == 0 || one == FindingStatus(LogFinding::kAltered)) status = one == 0 ? status : one;
-  };
+  auto add = [&](int one) { status = Worse(status, one); };
   LogFinding finding = LogFinding::kAltered;
   auto published = ReadPublished(options.state, &finding);
   if (!published) {

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "audit/audit_log.h"
+#include "audit/log_reader.h"
 #include "audit/text.h"
 #include "support/carrel.h"
 #include "support/raw_events.h"
@@ -131,6 +132,19 @@ TEST_F(AuditCli, VerifySaysWholeAndAltered) {
   WriteFile(path, log);
   EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 0);
   EXPECT_EQ(Audit({"verify"}).exit_code, 2);
+}
+
+// What may be harmless does not hide what is not.
+TEST_F(AuditCli, OfSeveralFindingsTheWorstIsTheStatus) {
+  const std::string a = *dir_ / "state/audit/a.carrel-log", b = *dir_ / "state/audit/b.carrel-log";
+  const std::string log_a = *ReadFile(a), log_b = *ReadFile(b);
+  WriteFile(a, log_a.substr(0, LogReader::Open(a)->offset()));
+  EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 5);
+  WriteFile(b, log_b.substr(0, log_b.size() - 1));
+  EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 4);
+  EXPECT_EQ(Audit({"verify", "b", "a"}).exit_code, 4);
+  WriteFile(a, log_a);
+  WriteFile(b, log_b);
 }
 
 TEST_F(AuditCli, DiffAndProfile) {
