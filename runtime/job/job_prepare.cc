@@ -50,6 +50,8 @@ Result<void> BeginRun(JobContext& job) {
       RememberPolicy(job.host(), job.decision().policy_serial, job.decision().policy_digest));
   // From here on there is something to clean up: a signal cancels, and does not end carrel.
   CARREL_ASSIGN(job.signals, BlockSignals());
+  // The first job of a host may be the first to need its directory.
+  CARREL_ASSIGN(const UniqueFd state, MakeDirs(job.host().state, 0700));
   // Programs are pinned in the host's mount namespace, before this process has its own.
   if (job.decision().allowed)
     if (auto bpf = OpenBpfObjects(job.host().state); !bpf && !job.host().allow_entry_only_audit)

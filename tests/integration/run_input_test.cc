@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -142,6 +143,19 @@ TEST(RunInput, TextThatIsNoDefinition) {
   EXPECT_THAT(missing.errors, HasSubstr("absent.json"));
   EXPECT_EQ(study.Carrel({"run"}).exit_code, kBad);
   EXPECT_EQ(study.Carrel({"run", "--no-such-option", "x"}).exit_code, kBad);
+}
+
+TEST(RunInput, AStateDirectoryThatIsNotThereYet) {
+  Study study;
+  const std::string state = study.path() + "/a/new/state";
+  study.WriteConfig();
+  WriteFile(study.path() + "/first.json", study.Job("true").dump());
+  const auto first = RunCarrel(
+      {"run", study.path() + "/first.json", "--state", state, "--config", study.config_path()});
+  EXPECT_EQ(first.exit_code, 2) << first.errors;
+  EXPECT_THAT(first.errors, HasSubstr("no such image"));
+  RunCarrel({"audit", "unload", "--state", state});
+  ::umount2((state + "/bpf").c_str(), MNT_DETACH);
 }
 
 TEST(RunInput, ConfigurationAndPolicy) {
