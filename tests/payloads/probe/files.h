@@ -3,7 +3,6 @@
 #define PROBE_FILES_H_
 
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 
@@ -118,6 +117,13 @@ static void probe_scratch(const char* where, const char* label) {
   needed(name,
          mkdir(deep, 0755) == 0 && rename(b, other) == 0 && unlink(other) == 0 && rmdir(deep) == 0,
          "mkdir, rename between directories, rmdir");
+  // A rename can leave a character device, which mknod() may not make.
+  snprintf(name, sizeof name, "%s-whiteout", label);
+  close(open(a, O_CREAT | O_WRONLY, 0600));
+  barred(name, renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_WHITEOUT) == -1, "%s",
+         strerrorname_np(errno));
+  unlink(a);
+  unlink(b);
   snprintf(name, sizeof name, "%s-tmpfile", label);
   fd = open(where, O_TMPFILE | O_RDWR, 0600);
   needed(name, fd >= 0, "O_TMPFILE");

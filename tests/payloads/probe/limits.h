@@ -3,6 +3,7 @@
 #define PROBE_LIMITS_H_
 
 #include <mqueue.h>
+#include <pthread.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -143,10 +144,35 @@ static int lock_memory(void) {
   return mlock(memory, 64 << 20) == 0;
 }
 
+static int batch(void) {
+  struct sched_param param = {.sched_priority = 0};
+  return sched_setscheduler(0, SCHED_BATCH, &param);
+}
+
+static void* nothing(void* argument) { return argument; }
+
+// With attributes of its own, as some libraries start their threads.
+static int thread_with_policy(void) {
+  pthread_attr_t attributes;
+  pthread_t thread;
+  pthread_attr_init(&attributes);
+  pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+  pthread_attr_setschedpolicy(&attributes, SCHED_OTHER);
+  return pthread_create(&thread, &attributes, nothing, NULL) || pthread_join(thread, NULL);
+}
+
 static void probe_scheduling(void) {
+  needed("schedule-batch", in_child(batch) == 0, "SCHED_BATCH");
+  needed("schedule-own-policy", in_child(thread_with_policy) == 0, "pthread_create");
   barred("schedule-real-time", in_child(real_time) == 0, "SCHED_FIFO");
   barred("schedule-nicer", in_child(nicer) == 0, "nice -5");
   barred("schedule-io-real-time", in_child(io_real_time) == 0, "IOPRIO_CLASS_RT");
+  // The host's reserve of huge pages is charged to nobody.
+  barred("memory-huge-pages",
+         mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0) ==
+                 MAP_FAILED &&
+             errno == EPERM,
+         "%s", strerrorname_np(errno));
   barred("memory-lock", in_child(lock_memory) == 0, "64 MiB");
   char text[64];
   slurp("/proc/self/coredump_filter", text, sizeof text);

@@ -10,7 +10,6 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -73,9 +72,7 @@ static int events(void) {
   int signals = signalfd(-1, &set, 0);
   struct signalfd_siginfo info;
   raise(SIGUSR2);
-  if (read(signals, &info, sizeof info) != sizeof info) return 5;
-  int watcher = inotify_init1(0);
-  return inotify_add_watch(watcher, "/tmp", IN_CREATE) < 0 ? 6 : 0;
+  return read(signals, &info, sizeof info) == sizeof info ? 0 : 5;
 }
 
 static int shared_memory(void) {

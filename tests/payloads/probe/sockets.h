@@ -3,6 +3,7 @@
 #define PROBE_SOCKETS_H_
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <sys/socket.h>
@@ -141,6 +142,34 @@ static int pass_descriptor(void) {
   return recvmsg(pair[1], &message, 0) == sizeof data ? 0 : 3;
 }
 
+// What a socket can be made to do in the kernel beyond moving bytes.
+static void probe_socket_options(void) {
+  struct sock_filter accept_all = BPF_STMT(BPF_RET | BPF_K, 0xffff);
+  struct sock_fprog program = {1, &accept_all};
+  const struct timeval soon = {1, 0};
+  const int bad = -1;
+  int pair[2];
+  socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+  const struct {
+    const char* name;
+    int option;
+    const void* value;
+    socklen_t size;
+  } options[] = {{"socket-filter", SO_ATTACH_FILTER, &program, sizeof program},
+                 {"socket-bpf", SO_ATTACH_BPF, &bad, sizeof bad},
+                 {"socket-to-device", SO_BINDTODEVICE, "lo", 3}};
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; ++i) {
+    const int result =
+        setsockopt(pair[0], SOL_SOCKET, options[i].option, options[i].value, options[i].size);
+    barred(options[i].name, result == -1 && (errno == EPERM || errno == ENOSYS), "%s",
+           strerrorname_np(errno));
+  }
+  // CVE-2025-38236
+  barred("unix-urgent-data", send(pair[0], "x", 1, MSG_OOB) == -1, "%s", strerrorname_np(errno));
+  needed("socket-options", setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon) == 0,
+         "SO_RCVTIMEO");
+}
+
 static void probe_unix(void) {
   needed("unix-path", in_child(unix_path) == 0, "bind, listen, connect in /tmp");
   needed("unix-abstract", in_child(unix_abstract) == 0, "of one's own");
@@ -168,6 +197,7 @@ static void probe_sockets(void) {
   probe_inet_types();
   probe_loopback();
   probe_unix();
+  probe_socket_options();
 }
 
 #endif

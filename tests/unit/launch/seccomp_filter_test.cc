@@ -2,14 +2,18 @@
 // arguments. (tests/escape/surface_test.cc provokes them from inside.)
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include <set>
 
@@ -108,9 +112,10 @@ TEST(SeccompFilter, ForeignAbisAreEnosys) {
 }
 
 // Not there, as on a kernel without them: programs take another way.
-TEST(SeccompFilter, MessageQueuesAreEnosys) {
-  for (long number : {SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive,
-                      SYS_mq_notify, SYS_mq_getsetattr})
+TEST(SeccompFilter, MessageQueuesAndWatchesAreEnosys) {
+  for (long number :
+       {SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify,
+        SYS_mq_getsetattr, SYS_inotify_init, SYS_inotify_init1, SYS_inotify_add_watch})
     EXPECT_EQ(Base()(number), kEnosys) << number;
 }
 
@@ -166,8 +171,10 @@ TEST(SeccompFilter, DangerousCallsAreRefused) {
                       SYS_vmsplice,
                       SYS_mbind,
                       SYS_move_pages,
-                      SYS_sched_setscheduler,
+                      SYS_sched_setparam,
                       SYS_sched_setattr,
+                      SYS_sync,
+                      SYS_syncfs,
                       SYS_setgroups,
                       SYS_swapon,
                       SYS_swapoff,
@@ -213,7 +220,6 @@ TEST(SeccompFilter, WhatProgramsNeedIsAllowed) {
                       SYS_set_robust_list,
                       SYS_landlock_create_ruleset,
                       SYS_landlock_restrict_self,
-                      SYS_inotify_init1,
                       SYS_flock,
                       SYS_rename,
                       SYS_statx,
@@ -364,6 +370,94 @@ TEST(SeccompFilter, FilesThatCanBeMade) {
       EXPECT_EQ(Base()(SYS_mknod, {0, type | more}), kEperm) << type;
       EXPECT_EQ(Base()(SYS_mknodat, {0, 0, type | more}), kEperm) << type;
     }
+  }
+}
+
+TEST(SeccompFilter, DescriptorsWithoutWatchesAndLeases) {
+  for (uint64_t high : Values{0ull, kHigh}) {
+    for (uint64_t command : Values{F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK,
+                                   F_SETLKW, F_SETOWN, F_OFD_SETLK, F_DUPFD_CLOEXEC, F_SETPIPE_SZ,
+                                   F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS, F_GETLEASE})
+      EXPECT_EQ(Base()(SYS_fcntl, {0, high | command}), kAllow) << command;
+    for (uint64_t command : Values{F_SETLEASE, F_NOTIFY})
+      EXPECT_EQ(Base()(SYS_fcntl, {0, high | command}), kEperm) << command;
+  }
+}
+
+TEST(SeccompFilter, NoWhiteoutsAreLeft) {
+  for (uint64_t high : Values{0ull, kHigh}) {
+    for (uint64_t flags : Values{0ull, 1ull /* NOREPLACE */, 2ull /* EXCHANGE */})
+      EXPECT_EQ(Base()(SYS_renameat2, {0, 0, 0, 0, high | flags}), kAllow) << flags;
+    for (uint64_t flags : Values{4ull, 5ull, 7ull, 0xffffffffull})
+      EXPECT_EQ(Base()(SYS_renameat2, {0, 0, 0, 0, high | flags}), kEperm) << flags;
+  }
+}
+
+TEST(SeccompFilter, MemoryOfTheHostIsNotTaken) {
+  for (uint64_t high : Values{0ull, kHigh}) {
+    EXPECT_EQ(Base()(SYS_mmap, {0, 4096, 3, high | MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK}),
+              kAllow);
+    EXPECT_EQ(Base()(SYS_mmap, {0, 4096, 3, high | MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB}),
+              kEperm);
+    EXPECT_EQ(Base()(SYS_memfd_create, {0, high | MFD_CLOEXEC | MFD_ALLOW_SEALING}), kAllow);
+    EXPECT_EQ(Base()(SYS_memfd_create, {0, high | MFD_CLOEXEC | MFD_HUGETLB}), kEperm);
+    for (uint64_t advice = 0; advice < 128; ++advice) {
+      const bool harms = advice == 12 || advice == 100 || advice == 101;
+      const bool known = advice < 32 || advice == 102 || advice == 103;
+      EXPECT_EQ(Base()(SYS_madvise, {0, 4096, high | advice}),
+                harms ? kEperm : (known ? kAllow : kEnosys))
+          << advice;
+    }
+    EXPECT_EQ(Base()(SYS_preadv2, {0, 0, 0, 0, 0, high}), kAllow);
+    EXPECT_EQ(Base()(SYS_preadv2, {0, 0, 0, 0, 0, high | RWF_NOWAIT}), kEnosys);
+  }
+}
+
+TEST(SeccompFilter, SchedulingClassesThatStarveNobody) {
+  for (uint64_t more : Values{0ull, uint64_t{SCHED_RESET_ON_FORK}, kHigh}) {
+    for (uint64_t policy : Values{SCHED_OTHER, SCHED_BATCH, SCHED_IDLE})
+      EXPECT_EQ(Base()(SYS_sched_setscheduler, {0, more | policy}), kAllow) << policy;
+    for (uint64_t policy : Values{SCHED_FIFO, SCHED_RR, SCHED_DEADLINE})
+      EXPECT_EQ(Base()(SYS_sched_setscheduler, {0, more | policy}), kEperm) << policy;
+    EXPECT_EQ(Base()(SYS_sched_setscheduler, {0, more | 7}), kEnosys);
+  }
+}
+
+TEST(SeccompFilter, UrgentDataIsRefused) {
+  for (uint64_t high : Values{0ull, kHigh}) {
+    for (long call : {SYS_sendto, SYS_recvfrom, SYS_sendmmsg, SYS_recvmmsg}) {
+      EXPECT_EQ(Base()(call, {0, 0, 0, high | MSG_NOSIGNAL | MSG_PEEK}), kAllow) << call;
+      EXPECT_EQ(Base()(call, {0, 0, 0, high | MSG_OOB | MSG_PEEK}), kEperm) << call;
+    }
+    for (long call : {SYS_sendmsg, SYS_recvmsg}) {
+      EXPECT_EQ(Base()(call, {0, 0, high | MSG_NOSIGNAL | MSG_DONTWAIT}), kAllow) << call;
+      EXPECT_EQ(Base()(call, {0, 0, high | MSG_OOB}), kEperm) << call;
+    }
+  }
+}
+
+TEST(SeccompFilter, SocketOptionsThatProgramsUse) {
+  for (uint64_t high : Values{0ull, kHigh}) {
+    const auto answer = [&](uint64_t level, uint64_t option) {
+      return Base()(SYS_setsockopt, {0, high | level, high | option});
+    };
+    for (uint64_t option : Values{SO_REUSEADDR, SO_SNDBUF, SO_KEEPALIVE, SO_LINGER, SO_REUSEPORT,
+                                  SO_PASSCRED, SO_RCVTIMEO, SO_TIMESTAMP})
+      EXPECT_EQ(answer(SOL_SOCKET, option), kAllow) << option;
+    // Programs of the kernel's, whether classic or not.
+    for (uint64_t option : Values{SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF,
+                                  SO_ATTACH_REUSEPORT_EBPF})
+      EXPECT_EQ(answer(SOL_SOCKET, option), kEperm) << option;
+    for (uint64_t option : Values{SO_BINDTODEVICE, SO_MARK, SO_BUSY_POLL})
+      EXPECT_EQ(answer(SOL_SOCKET, option), kEnosys) << option;
+    for (uint64_t option = 1; option < 64; ++option) {
+      EXPECT_EQ(answer(IPPROTO_TCP, option), option == TCP_ULP ? kEperm : kAllow) << option;
+      EXPECT_EQ(answer(IPPROTO_IP, option), kAllow) << option;
+      EXPECT_EQ(answer(IPPROTO_IPV6, option), kAllow) << option;
+    }
+    EXPECT_EQ(answer(IPPROTO_IP, 64 /* IPT_SO_SET_REPLACE */), kEnosys);
+    EXPECT_EQ(answer(IPPROTO_IPV6, 64), kEnosys);
+    EXPECT_EQ(answer(255 /* SOL_RAW */, 1), kEnosys);
   }
 }
 
