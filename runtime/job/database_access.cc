@@ -70,6 +70,7 @@ Result<DatabaseAccess> DescribeDatabase(const Decision& decision, const HostConf
   const DatabaseGrant& grant = *decision.database;
   if (grant.kind != "sqlite") {
     access.environment["DATABASE_URL"] = grant.kind + "://127.0.0.1";  // the login is made later
+    access.port = gateway::PortInside(grant.kind);
     return access;
   }
   const std::string inside = "/database/" + grant.name + ".sqlite";

@@ -21,6 +21,7 @@ struct DatabaseAccess {
   std::vector<BindSpec> binds;
   std::map<std::string, std::string> environment;  ///< DATABASE_URL and what belongs to it
   std::unique_ptr<gateway::Gateway> gateway;       ///< to a server; none for a file
+  uint16_t port = 0;                               ///< where a gateway listens inside; 0: a file
 };
 
 /// What the plan needs for the decision's grant; touches nothing. kFault for a kind that this

@@ -30,6 +30,7 @@ LaunchRequest MakeRequest(JobContext& job, uint32_t host_id, const std::string& 
   request.writable = job.writable;
   request.host_uid = request.host_gid = host_id;
   request.seccomp_profile = job.decision().seccomp_profile;
+  request.database_port = job.database.port;
   request.limits = ToLaunchLimits(job.decision().limits);
   return request;
 }

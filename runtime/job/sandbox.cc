@@ -1,7 +1,9 @@
 #include "job/sandbox.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,19 +73,6 @@ std::vector<MountPoint> MountPoints(const LaunchRequest& request) {
   return points;
 }
 
-Result<void> MakeMountPoint(int skeleton, const MountPoint& point) {
-  const std::string relative = point.path.substr(1);
-  if (!point.file) {
-    CARREL_TRY(MakeDirsBeneath(skeleton, relative, 0755));
-    return {};
-  }
-  const size_t slash = relative.find_last_of('/');
-  const std::string parent = slash == std::string::npos ? "" : relative.substr(0, slash);
-  CARREL_ASSIGN(const UniqueFd directory, MakeDirsBeneath(skeleton, parent, 0755));
-  CARREL_TRY(OpenBeneath(directory.get(), relative.substr(slash + 1), O_WRONLY | O_CREAT, 0444));
-  return {};
-}
-
 // BPF. Where it cannot be had and the configuration allows it, seccomp notification; otherwise
 // nothing runs.
 Result<std::unique_ptr<EventSource>> AttachSource(const SandboxHost& host, const Cgroup& cgroup,
@@ -110,9 +99,17 @@ const std::string& SeccompProfile(const LaunchPlan& plan) {
 }  // namespace
 
 Result<void> RequireRoot() {
-  if (::geteuid() == 0) return {};
-  return BadInput("host", "carrel must be run as root: it makes namespaces, mounts and cgroups",
-                  "Run it with sudo; the action itself never runs as root");
+  if (::geteuid() != 0)
+    return BadInput("host", "carrel must be run as root: it makes namespaces, mounts and cgroups",
+                    "Run it with sudo; the action itself never runs as root");
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  if (::syscall(SYS_capget, &header, sets) != 0) return SysFault("host", "capget");
+  if ((sets[0].effective & 1u << CAP_SYS_ADMIN) == 0)
+    return BadInput(
+        "host", "root has no capability to mount here (CAP_SYS_ADMIN is taken away)",
+        "Run carrel outside of a container; `carrel doctor` names what else is missing");
+  return {};
 }
 
 Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id, bool directory) {
@@ -149,7 +146,7 @@ Result<void> AddMissingMountPoints(LaunchRequest& request, RunDir& directory) {
                       "the mount point in the root filesystem is a link, or lies behind one");
     CARREL_TRY(directory.Make());
     CARREL_ASSIGN(const UniqueFd skeleton, MakeDirsBeneath(directory.fd(), "skeleton", 0755));
-    CARREL_TRY(MakeMountPoint(skeleton.get(), point));
+    CARREL_TRY(MakeMountPoint(skeleton.get(), point.path.substr(1), point.file));
     request.skeleton = directory.path() + "/skeleton";
   }
   return {};

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -53,6 +54,19 @@ Result<void> MapIds(pid_t pid, const LaunchPlan& plan) {
   CARREL_TRY(WriteMap(pid, "uid_map", inside + std::to_string(plan.host_uid) + " 1"));
   CARREL_TRY(WriteMap(pid, "setgroups", "deny"));
   return WriteMap(pid, "gid_map", inside + std::to_string(plan.host_gid) + " 1");
+}
+
+// A caller's real-time scheduling, or nice value below 0, is not handed down: no processor limit of
+// a cgroup holds a real-time task. A lower priority is.
+Result<void> KeepPriority() {
+  const int policy = ::sched_getscheduler(0);
+  const bool real_time = policy == SCHED_FIFO || policy == SCHED_RR;
+  if (!real_time && ::getpriority(PRIO_PROCESS, 0) >= 0) return {};
+  sched_param param{};
+  if (::sched_getparam(0, &param) != 0 ||
+      ::sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &param) != 0)
+    return SysFault("launch", "sched_setscheduler with SCHED_RESET_ON_FORK");
+  return {};
 }
 
 Error StepError(const LaunchPlan& plan, const child::Message& message) {
@@ -142,6 +156,7 @@ Launch::~Launch() {
 }
 
 Result<void> Launch::Clone(const Cgroup& cgroup) {
+  CARREL_TRY(KeepPriority());
   int pidfd = -1;
   clone_args args = {};
   // A time namespace begins with an exec or a fork: the child makes it itself.

@@ -174,7 +174,7 @@ class Lowering {
       case Kind::kBind:
         return Bind(operation);
       case Kind::kTmpfs:
-        return Attach(operation, MakeTmpfs(operation));
+        return Attach(operation, TmpfsWithMountPoints(operation));
       case Kind::kOverlay:
         return Attach(operation, MakeOverlay(operation));
       case Kind::kNoMoreUserNamespaces:
@@ -197,6 +197,20 @@ class Lowering {
     return mount;
   }
 
+  // What is mounted beneath an empty file system finds its mount point there.
+  Result<UniqueFd> TmpfsWithMountPoints(const Operation& tmpfs) {
+    CARREL_ASSIGN(UniqueFd mount, MakeTmpfs(tmpfs));
+    for (const Operation& operation : plan_.operations) {
+      if (!operation.target.starts_with(tmpfs.target + "/")) continue;
+      struct stat info {};
+      const bool file = operation.kind == Kind::kBind &&
+                        ::stat(operation.source.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+      CARREL_TRY(
+          MakeMountPoint(mount.get(), operation.target.substr(tmpfs.target.size() + 1), file));
+    }
+    return mount;
+  }
+
   child::Operation LowerPlain(const Operation& operation) {
     switch (operation.kind) {
       case Kind::kPrivateMounts:
@@ -216,7 +230,7 @@ class Lowering {
                 .number = static_cast<uint64_t>(operation.resource),
                 .number2 = operation.number};
       case Kind::kUserNamespace:
-        return {.step = Step::kUserNamespace};
+        return {.step = Step::kUserNamespace, .number = plan_.host_uid};
       case Kind::kIds:
         return {.step = Step::kIds, .number = operation.number, .number2 = operation.number2};
       case Kind::kWorkingDirectory:
@@ -282,10 +296,12 @@ class Lowering {
   child::Operation Landlock() {
     for (const std::string& path : plan_.landlock_writable)
       out_->landlock_paths.push_back(Keep(path));
-    return {.step = Step::kLandlock,
-            .number = out_->landlock_paths.size(),
-            .number2 = static_cast<uint64_t>(plan_.landlock_abi),
-            .data = out_->landlock_paths.data()};
+    out_->landlock = {.writable = out_->landlock_paths.data(),
+                      .count = out_->landlock_paths.size(),
+                      .abi = plan_.landlock_abi,
+                      .tcp = !plan_.landlock_tcp_port.has_value(),
+                      .port = plan_.landlock_tcp_port.value_or(0)};
+    return {.step = Step::kLandlock, .data = &out_->landlock};
   }
 
   void LowerStrings() {
@@ -308,6 +324,18 @@ class Lowering {
 };
 
 }  // namespace
+
+Result<void> MakeMountPoint(int root, const std::string& path, bool file) {
+  if (!file) {
+    CARREL_TRY(MakeDirsBeneath(root, path, 0755));
+    return {};
+  }
+  const size_t slash = path.find_last_of('/');
+  const std::string parent = slash == std::string::npos ? "" : path.substr(0, slash);
+  CARREL_ASSIGN(const UniqueFd directory, MakeDirsBeneath(root, parent, 0755));
+  CARREL_TRY(OpenBeneath(directory.get(), path.substr(slash + 1), O_WRONLY | O_CREAT, 0444));
+  return {};
+}
 
 void LoweredPlan::SetFilter(const SeccompFilter& chosen) {
   filters[0].len = static_cast<unsigned short>(chosen.instructions.size());

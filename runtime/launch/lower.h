@@ -22,6 +22,7 @@ struct LoweredPlan {
   std::vector<UniqueFd> fds;
   std::deque<std::string> strings;  // deque: addresses stay
   std::vector<const char*> landlock_paths;
+  child::LandlockRules landlock{};
   std::vector<char*> argv;
   std::vector<char*> environment;
   std::vector<unsigned char> cpu_mask;
@@ -32,6 +33,9 @@ struct LoweredPlan {
   /// Adds a filter that notifies of every call. Launch::Complete then needs a CallListener.
   void Listen();
 };
+
+/// Makes the relative `path` beneath `root`, a directory or an empty file, to be mounted on.
+Result<void> MakeMountPoint(int root, const std::string& path, bool file);
 
 /// Errors name the operation ("overlay at /workspace").
 Result<std::unique_ptr<LoweredPlan>> LowerPlan(const LaunchPlan& plan,

@@ -199,6 +199,7 @@ Result<void> Decide(const HostConfig& host, const DockerRunOptions& options, Pre
   CARREL_TRY(TakePlace(prepared));
   CARREL_ASSIGN(prepared.database, DescribeDatabase(prepared.decision, host));
   prepared.request.binds = prepared.database.binds;
+  prepared.request.database_port = prepared.database.port;
   if (prepared.decision.allowed)
     prepared.request.seccomp_profile = prepared.decision.seccomp_profile;
   return {};

@@ -113,7 +113,9 @@ void PlanWritable(const LaunchRequest& request, std::vector<Operation>& out) {
                      .mount_flags = kWritable});
   }
   const LaunchLimits& limits = request.limits;
-  for (const std::string& path : request.writable_tmpfs)
+  // One beneath another comes after it.
+  const std::set<std::string> sorted(request.writable_tmpfs.begin(), request.writable_tmpfs.end());
+  for (const std::string& path : sorted)
     out.push_back({.kind = Kind::kTmpfs,
                    .target = path,
                    .options = TmpfsOptions(std::min(limits.scratch_bytes, limits.memory_bytes),
@@ -233,6 +235,8 @@ Result<LaunchPlan> BuildPlan(const LaunchRequest& request, const HostFacts& fact
   plan.host_gid = request.host_gid;
   plan.landlock_abi = facts.landlock_abi;
   plan.landlock_writable = LandlockWritable(request);
+  plan.landlock_tcp_port = request.database_port;
+  if (request.seccomp_profile == "loopback") plan.landlock_tcp_port.reset();
   plan.namespaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   if (facts.time_namespaces) plan.namespaces |= CLONE_NEWTIME;
 

@@ -82,6 +82,7 @@ struct LaunchRequest {
   uint32_t host_uid = 0;                    ///< the unprivileged host id that the action runs as
   uint32_t host_gid = 0;
   std::string seccomp_profile = "base";  ///< a name in launch/seccomp.h
+  uint16_t database_port = 0;            ///< where the job's gateway listens inside; 0: no gateway
   LaunchLimits limits;
 };
 
@@ -107,7 +108,7 @@ struct Operation {
     kKeyring,
     kDropCapabilities,
     kNoNewPrivileges,
-    kLandlock,  ///< what may be written is in LaunchPlan::landlock_writable
+    kLandlock,  ///< the rules are in LaunchPlan::landlock_*
     kStreams,
     kSeccomp,  ///< source: profile
     kExecInit,
@@ -137,6 +138,8 @@ struct LaunchPlan {
   std::vector<std::string> environment;  ///< "NAME=value", sorted
   std::vector<Operation> operations;     ///< in the order in which they are applied
   std::vector<std::string> landlock_writable;
+  /// What is left of TCP: connections to this port (0: none), or, without a value, all.
+  std::optional<uint16_t> landlock_tcp_port = 0;
   int landlock_abi = 0;
   LaunchLimits limits;
   uint32_t host_uid = 0;

@@ -114,6 +114,10 @@ OrderedJson LaunchPlan::ToJson() const {
   json["host_gid"] = host_gid;
   json["limits"] = LimitsJson(limits);
   json["landlock_writable"] = landlock_writable;
+  json["landlock_tcp"] = !landlock_tcp_port ? "any"
+                         : *landlock_tcp_port == 0
+                             ? "none"
+                             : "connect " + std::to_string(*landlock_tcp_port);
   json["operations"] = OrderedJson::array();
   for (const Operation& operation : operations)
     json["operations"].push_back(OperationJson(operation));

@@ -1,7 +1,12 @@
 // What the caller leaves odd must not change the sandbox: ignored and blocked signals, closed
-// standard streams, its environment, umask, limits, personality, working directory.
+// standard streams, its environment, umask, limits, priority, personality, working directory.
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sched.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "support/jail.h"
 
@@ -105,6 +110,48 @@ TEST(CallerState, LowerLimitsStay) {
   const Outcome outcome = jail.Run({"--", "/act", "limits"}, start);
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "300 268435456 0 \n");
+}
+
+// No processor limit of a cgroup holds a real-time task.
+TEST(CallerState, AHigherPriorityIsNotInherited) {
+  Jail jail({"act"});
+  StartOptions start;
+  start.before = [] {
+    ::setpriority(PRIO_PROCESS, 0, -10);
+    ::syscall(SYS_ioprio_set, 1, 0, 1 << 13);  // IOPRIO_CLASS_RT
+  };
+  EXPECT_EQ(jail.Run({"--", "/act", "priority"}, start).out, "0 0 0\n");
+  start.before = [] {
+    const sched_param param{.sched_priority = 1};
+    ::sched_setscheduler(0, SCHED_FIFO, &param);
+  };
+  const Outcome outcome = jail.Run({"--", "/act", "priority"}, start);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "0 0 0\n");
+}
+
+TEST(CallerState, ALowerPriorityStays) {
+  Jail jail({"act"});
+  StartOptions start;
+  start.before = [] {
+    ::setpriority(PRIO_PROCESS, 0, 5);
+    ::syscall(SYS_ioprio_set, 1, 0, 3 << 13);  // IOPRIO_CLASS_IDLE
+  };
+  EXPECT_EQ(jail.Run({"--", "/act", "priority"}, start).out, "5 0 3\n");
+}
+
+TEST(CallerState, ARootWithoutCapabilitiesIsToldSo) {
+  Jail jail({"act"});
+  StartOptions start;
+  start.before = [] {
+    __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct none[2] = {};
+    ::prctl(PR_SET_SECUREBITS, SECBIT_NOROOT);
+    ::syscall(SYS_capset, &header, none);
+  };
+  const Outcome outcome = jail.Run({"--", "/act", "exit", "0"}, start);
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("CAP_SYS_ADMIN"));
 }
 
 TEST(CallerState, PersonalityIsReset) {

@@ -25,6 +25,20 @@ TEST(ExecOptions, Writable) {
   EXPECT_FALSE(std::filesystem::exists(jail.rootfs() + "/new"));
 }
 
+// One in another, in whatever order, and in /tmp.
+TEST(ExecOptions, WritableBeneathAnother) {
+  Jail jail({"act"});
+  const std::vector<std::string> options = {"--writable", "/a/b/c",   "--writable", "/a",
+                                            "--writable", "/tmp/x/y", "--",         "/act"};
+  for (const char* file : {"/a/new", "/a/b/c/new", "/tmp/x/y/new"}) {
+    std::vector<std::string> all = options;
+    all.insert(all.end(), {"write", file});
+    const Outcome outcome = jail.Run(all);
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, "") << file;
+  }
+}
+
 TEST(ExecOptions, Env) {
   Jail jail({"act"});
   const Outcome outcome = jail.Run({"--env", "A=1", "--env", "B=x=y z", "--env", "HOME=/work",

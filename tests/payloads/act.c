@@ -289,6 +289,28 @@ static int do_limits(void) {
   return 0;
 }
 
+// As many pending signals as there can be, for a while.
+static int do_queue(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMIN);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  int count = 0;
+  const union sigval nothing = {0};
+  while (count < 100000 && sigqueue(getpid(), SIGRTMIN, nothing) == 0) ++count;
+  printf("%d\n", count);
+  fflush(stdout);
+  pause();
+  return 0;
+}
+
+// nice value, scheduling policy, class of input and output.
+static int do_priority(void) {
+  printf("%d %d %ld\n", getpriority(PRIO_PROCESS, 0), sched_getscheduler(0),
+         syscall(SYS_ioprio_get, 1, 0) >> 13);
+  return 0;
+}
+
 static const struct {
   const char* verb;
   int (*run)(void);
@@ -315,7 +337,9 @@ static const struct {
               {"release-agent", do_release_agent},
               {"tiocsti", do_tiocsti},
               {"trace-init", do_trace_init},
-              {"limits", do_limits}};
+              {"limits", do_limits},
+              {"priority", do_priority},
+              {"queue", do_queue}};
 
 int main(int argc, char** argv) {
   if (argc < 2) return 64;

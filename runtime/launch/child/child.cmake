@@ -1,6 +1,6 @@
 # The code between clone and exec: no exception, no run-time type, no libc that locks or allocates.
 # ci/check_child looks at its undefined symbols.
-add_library(carrel_child OBJECT launch/child/execute.cc)
+add_library(carrel_child OBJECT launch/child/execute.cc launch/child/landlock.cc)
 set_target_properties(carrel_child PROPERTIES UNITY_BUILD OFF)
 target_include_directories(carrel_child PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_options(carrel_child PRIVATE -O2 -fno-exceptions -fno-rtti -fno-stack-protector

@@ -4,7 +4,6 @@
 #include <linux/close_range.h>
 #include <linux/if.h>
 #include <linux/keyctl.h>
-#include <linux/landlock.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/prctl.h>
@@ -18,26 +17,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "launch/child/landlock.h"
 #include "launch/child/program.h"
-#include "launch/child/raw.h"
 
 namespace carrel::child {
 namespace {
-
-// The state of one execution, on the child's stack.
-struct Context {
-  const Program& program;
-  int root = -1;     // the root file system, from kAttachRoot on
-  long call = 0;     // the system call that was made last
-  size_t index = 0;  // the running step
-};
-
-// Makes a call and remembers which, so that a failure can name it.
-template <typename... Args>
-long Do(Context& context, long number, Args... args) {
-  context.call = number;
-  return Call(number, args...);
-}
 
 [[noreturn]] void Exit(int status) {
   for (;;) Call(SYS_exit_group, status);
@@ -137,9 +121,21 @@ long Rlimit(Context& context, const Operation& operation) {
   return Do(context, SYS_prlimit64, 0, operation.number, &limit, nullptr);
 }
 
-long UserNamespace(Context& context) {
+// The kernel counts what a namespace's users have of some things (pending signals, watches of
+// files) as its owner's too. Were that root, one action could take all that the host's
+// root may have. No process has the owner's id outside.
+long TakeOwnersId(Context& context, uint64_t owner) {
+  long result = Do(context, SYS_prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
+  if (result < 0) return result;
+  result = Do(context, SYS_setresuid, -1, owner, -1);  // the capabilities stay
+  if (result < 0) return result;
+  return Do(context, SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);  // the change of ids cleared it
+}
+
+long UserNamespace(Context& context, uint64_t owner) {
   // setgroups is denied inside: supplementary groups of the caller must go before.
   if (long result = Do(context, SYS_setgroups, 0, nullptr); result < 0) return result;
+  if (long result = TakeOwnersId(context, owner); result < 0) return result;
   if (long result = Do(context, SYS_unshare, CLONE_NEWUSER); result < 0) return result;
   Message message = {MessageKind::kMapMe, static_cast<uint32_t>(context.index), 0, 0};
   if (long result = Do(context, SYS_write, context.program.sync_fd, &message, sizeof message);
@@ -202,54 +198,6 @@ long NoNewPrivileges(Context& context) {
   return Do(context, SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-// What the running kernel knows and the headers of Debian 12 do not.
-constexpr uint64_t kAccessFsTruncate = 1ull << 14, kAccessFsIoctlDev = 1ull << 15;
-struct RulesetAttr {
-  uint64_t handled_access_fs, handled_access_net, scoped;
-};
-
-uint64_t LandlockWriteRights(uint64_t abi) {
-  uint64_t rights = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-                    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
-                    LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-                    LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
-                    LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
-  if (abi >= 2) rights |= LANDLOCK_ACCESS_FS_REFER;
-  if (abi >= 3) rights |= kAccessFsTruncate;
-  if (abi >= 5) rights |= kAccessFsIoctlDev;
-  return rights;
-}
-
-long AllowBeneath(Context& context, long ruleset, const char* path, uint64_t rights) {
-  long fd = Do(context, SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return fd;
-  landlock_path_beneath_attr rule = {rights, static_cast<int>(fd)};
-  long result = Do(context, SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-  if (result == -EINVAL) {  // a file (a device) takes no rights of a directory
-    rule.allowed_access = rights & (LANDLOCK_ACCESS_FS_WRITE_FILE | kAccessFsTruncate);
-    result = Do(context, SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-  }
-  Call(SYS_close, fd);
-  return result;
-}
-
-// Repeats the mounts' write rules, and keeps abstract sockets and signals inside, should a mount or
-// a namespace ever be got around. Reading and executing are not handled: the mounts decide.
-long Landlock(Context& context, const Operation& operation) {
-  const uint64_t abi = operation.number2;
-  const uint64_t rights = LandlockWriteRights(abi);
-  RulesetAttr attributes = {rights, 0, abi >= 6 ? 3u : 0u};
-  const size_t size = abi >= 6 ? sizeof attributes : 8;
-  long ruleset = Do(context, SYS_landlock_create_ruleset, &attributes, size, 0);
-  if (ruleset < 0) return ruleset;
-  const auto* paths = static_cast<const char* const*>(operation.data);
-  for (uint64_t i = 0; i < operation.number; ++i)
-    if (long result = AllowBeneath(context, ruleset, paths[i], rights); result < 0) return result;
-  long result = Do(context, SYS_landlock_restrict_self, ruleset, 0);
-  Call(SYS_close, ruleset);
-  return result;
-}
-
 // Default disposition for every signal: an ignored SIGPIPE of the caller must not change the
 // action.
 long ResetSignals(Context& context) {
@@ -267,9 +215,18 @@ long ResetSignals(Context& context) {
   return Do(context, SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, 8);
 }
 
+// Real-time input and output of the caller's is not handed down; a lower priority is.
+long ResetIoPriority(Context& context) {
+  constexpr long kWhoProcess = 1, kClassShift = 13, kClassRealTime = 1;
+  long priority = Do(context, SYS_ioprio_get, kWhoProcess, 0);
+  if (priority < 0 || priority >> kClassShift != kClassRealTime) return priority;
+  return Do(context, SYS_ioprio_set, kWhoProcess, 0, 0);
+}
+
 // Descriptors 0, 1, 2 and the report socket as 3; everything else that the caller left open goes.
 long Streams(Context& context) {
   if (long result = ResetSignals(context); result < 0) return result;
+  if (long result = ResetIoPriority(context); result < 0) return result;
   if (long result = Do(context, SYS_setsid); result < 0) return result;
   Call(SYS_umask, 0022);
   // A caller without address randomisation, or of another personality, keeps that to itself.
@@ -336,7 +293,7 @@ long RunStep(Context& context, const Operation& operation) {
     case Step::kRlimit:
       return Rlimit(context, operation);
     case Step::kUserNamespace:
-      return UserNamespace(context);
+      return UserNamespace(context, operation.number);
     case Step::kNoMoreUserNamespaces:
       return NoMoreUserNamespaces(context, operation.fd);
     case Step::kIds:
@@ -350,7 +307,7 @@ long RunStep(Context& context, const Operation& operation) {
     case Step::kNoNewPrivileges:
       return NoNewPrivileges(context);
     case Step::kLandlock:
-      return Landlock(context, operation);
+      return ApplyLandlock(context, *static_cast<const LandlockRules*>(operation.data));
     case Step::kStreams:
       return Streams(context);
     case Step::kSeccomp:

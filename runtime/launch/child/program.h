@@ -33,20 +33,28 @@ enum class Step : uint8_t {
   kCoverProc,      // path: a name in /proc; data: the name that is covered already, in the same way
   kPivot,
   kLoopbackUp,
-  kHostname,  // path: the name
-  kAffinity,  // data: mask, number: its size in bytes
-  kRlimit,    // number: resource, number2: the value
-  kUserNamespace,
+  kHostname,              // path: the name
+  kAffinity,              // data: mask, number: its size in bytes
+  kRlimit,                // number: resource, number2: the value
+  kUserNamespace,         // number: the owner, a uid
   kNoMoreUserNamespaces,  // fd: an O_PATH descriptor of the host's /proc
   kIds,                   // number: uid, number2: gid
   kWorkingDirectory,      // path
   kKeyring,
   kDropCapabilities,
   kNoNewPrivileges,
-  kLandlock,  // data: array of paths, number: how many, number2: ABI
+  kLandlock,  // data: LandlockRules
   kStreams,   // stdio and the report socket in place, everything else close-on-exec
   kSeccomp,   // data: two sock_fprog: the filter, and one with a listener (or of length 0)
   kExecInit,  // fd: the init's program
+};
+
+struct LandlockRules {
+  const char* const* writable;  // paths beneath which the action may write
+  size_t count;
+  int abi;        // of the kernel
+  bool tcp;       // TCP is free
+  uint16_t port;  // else: what may be connected to, or 0
 };
 
 struct Operation {

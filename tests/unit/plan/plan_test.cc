@@ -111,6 +111,17 @@ TEST(Plan, ValuesOfTheEnvironmentAreNotInIt) {
   EXPECT_THAT(text, ::testing::Not(HasSubstr("hunter2")));
 }
 
+// Landlock repeats what the network and the filter leave: nothing, the gateway, the loopback.
+TEST(Plan, TcpIsLeftToThoseWhoMayHaveIt) {
+  LaunchRequest request = Request();
+  EXPECT_EQ(Plan(request)->landlock_tcp_port, 0);
+  request.seccomp_profile = "gateway";
+  request.database_port = 5432;
+  EXPECT_EQ(Plan(request)->landlock_tcp_port, 5432);
+  request.seccomp_profile = "loopback";
+  EXPECT_EQ(Plan(request)->landlock_tcp_port, std::nullopt);
+}
+
 size_t IndexOf(const LaunchPlan& plan, Operation::Kind kind) {
   const auto found =
       std::find_if(plan.operations.begin(), plan.operations.end(),
