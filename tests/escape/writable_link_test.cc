@@ -30,8 +30,8 @@ TEST(WritableLink, ThroughALinkInsideIsRefused) {
 TEST(WritableLink, PathsThatAreNotNormalAreRefused) {
   Jail jail({"act"});
   for (const char* path :
-       {"/", "..", "../x", "/..", "/a/../../b", "/a/./b", "relative", "//x", "/a//b", "/a/", "",
-        "/proc", "/proc/x", "/proc/sys/kernel", "/dev/x", "/dev/shm", "/sys/x", "/tmp"}) {
+       {"/", "..", "../x", "/..", "/a/../../b", "/a/./b", "relative", "//x", "/a//b", "", "/proc",
+        "/proc/x", "/proc/sys/kernel", "/dev/x", "/dev/shm", "/sys/x", "/tmp"}) {
     const Outcome outcome = jail.Run({"--writable", path, "--", "/act", "exit", "0"});
     EXPECT_EQ(outcome.status, 2) << "'" << path << "': " << outcome.err;
   }

@@ -125,10 +125,14 @@ long Rlimit(Context& context, const Operation& operation) {
 // files) as its owner's too. Were that root, one action could take all that the host's
 // root may have. No process has the owner's id outside.
 long TakeOwnersId(Context& context, uint64_t owner) {
-  long result = Do(context, SYS_prctl, PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
+  long result = Do(context, SYS_setresuid, -1, owner, -1);
   if (result < 0) return result;
-  result = Do(context, SYS_setresuid, -1, owner, -1);  // the capabilities stay
-  if (result < 0) return result;
+  // The permitted capabilities stay, as the real id is root's; the effective ones may be gone.
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  if (result = Do(context, SYS_capget, &header, sets); result < 0) return result;
+  for (auto& part : sets) part.effective = part.permitted;
+  if (result = Do(context, SYS_capset, &header, sets); result < 0) return result;
   return Do(context, SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);  // the change of ids cleared it
 }
 

@@ -76,7 +76,7 @@ TEST_F(ContainerTest, IsListedAsDockerLists) {
   const auto row = [&](int64_t seconds) {
     return ListRow(config, state, config.created_ns + seconds * 1'000'000'000, true);
   };
-  EXPECT_EQ(row(0)["Command"], "\"sh -c 'echo \\\"ünï ç…\"");
+  EXPECT_EQ(row(0)["Command"], "\"sh -c 'echo \\\"ünï çø…\"");
   EXPECT_EQ(row(0)["Labels"], "action=a,job-runner=");
   EXPECT_EQ(row(0)["CreatedAt"], "2026-07-25 17:20:00 +0000 UTC");
   EXPECT_EQ(row(59)["Status"], "Up 59 seconds");

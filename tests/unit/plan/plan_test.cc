@@ -216,11 +216,6 @@ TEST(PlanRefusals, MountPoints) {
       "/x");
 }
 
-TEST(PlanRefusals, OneScratchDirectoryInAnother) {
-  ExpectRefused([](auto& r) { r.writable_tmpfs = {"/a/b", "/a"}; }, "/a/b");
-  ExpectRefused([](auto& r) { r.writable_tmpfs = {"/a", "/a/b"}; }, "/a/b");
-}
-
 TEST(PlanRefusals, RootOfTheHost) {
   ExpectRefused([](auto& r) { r.host_uid = 0; }, "root", ErrorKind::kFault);
   ExpectRefused([](auto& r) { r.host_gid = 0; }, "root", ErrorKind::kFault);
