@@ -1,5 +1,7 @@
 // The log cannot be written, the source cannot be had, the supervisor is killed: the action ends,
 // and what is there says so.
+#include <set>
+
 #include "audit/query.h"
 #include "audit/syscall_names.h"
 #include "audit/verify.h"
