@@ -44,7 +44,7 @@ foreach(kind integration escape)
       add_dependencies(${kind}_${name} carrel_faults)
     endif()
     gtest_discover_tests(${kind}_${name} TEST_PREFIX "${kind}." PROPERTIES LABELS ${kind}
-      TIMEOUT 300 DISCOVERY_TIMEOUT 60)
+      TIMEOUT 900 DISCOVERY_TIMEOUT 60)
   endforeach()
 endforeach()
 
