@@ -252,7 +252,7 @@ int AuditCommand(int argc, char** argv) {
   AuditOptions options;
   for (const Verb& verb : kVerbs) {
     CLI::App* sub = app.add_subcommand(verb.name, verb.help);
-    AddStateOption(*sub, options.state);
+    AddHostOptions(*sub, options.config, options.state);
     AddJobs(sub, verb.jobs, options);
     AddOutput(sub, verb, options);
     AddOwn(sub, verb, options);
@@ -264,7 +264,7 @@ int AuditCommand(int argc, char** argv) {
     }
   }
   int status = 0;
-  if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, options.config, options.state, &status)) return status;
   for (const Verb& verb : kVerbs) {
     if (!app.got_subcommand(verb.name)) continue;
     auto good = CheckState(verb, options);

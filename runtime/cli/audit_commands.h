@@ -13,6 +13,7 @@
 namespace carrel {
 
 struct AuditOptions {
+  std::string config;
   std::string state;
   std::vector<std::string> jobs;  ///< positional, or --job
   // Which jobs.

@@ -1,6 +1,10 @@
 // carrel doctor: what this host has, line by line.
 #include "job/doctor.h"
 
+#include <sched.h>
+#include <sys/mount.h>
+
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/host_options.h"
 #include "job/sandbox.h"
@@ -19,6 +23,14 @@ void Print(const Finding& finding) {
   if (!finding.remedy.empty()) printf("%-8s %-16s -> %s\n", "", "", finding.remedy.c_str());
 }
 
+// Trying the audit mounts the state directory's BPF file system where no job has yet: in a mount
+// namespace of this process's own, which ends with it. Without root there is nothing to mount.
+void KeepMountsToMyself() {
+  if (::unshare(CLONE_NEWNS) != 0) return;
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0)
+    LogError("doctor: the mounts cannot be made private: " + ErrnoName(errno));
+}
+
 }  // namespace
 
 int DoctorCommand(int argc, char** argv) {
@@ -30,6 +42,7 @@ int DoctorCommand(int argc, char** argv) {
   int status = 0;
   if (!ParseOptions(app, argc, argv, &status)) return status;
 
+  KeepMountsToMyself();
   const std::vector<Finding> findings = ExamineHost(config, state);
   bool ready = true;
   OrderedJson list = OrderedJson::array();

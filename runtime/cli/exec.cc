@@ -16,6 +16,7 @@ namespace carrel {
 namespace {
 
 struct ExecOptions {
+  std::string config;
   std::string state;
   std::string id;
   std::string rootfs;
@@ -45,7 +46,7 @@ std::string NewId() {
 }
 
 void AddOptions(CLI::App& app, ExecOptions& options) {
-  AddStateOption(app, options.state);
+  AddHostOptions(app, options.config, options.state);
   app.add_option(
       "--id", options.id,
       "name of this run in the audit log: letters, digits, '.', '_' and '-' (default: made "
@@ -179,12 +180,11 @@ Result<int> DryRun(const SandboxHost& host, LaunchRequest request) {
   return 0;
 }
 
-Result<int> Exec(const ExecOptions& options) {
+Result<int> Exec(const ExecOptions& options, const HostConfig& config) {
   UniqueFd image_hold;
   CARREL_ASSIGN(LaunchRequest request, MakeRequest(options, image_hold));
-  // No configuration here: the ids are the default range of the configuration.
-  const SandboxHost host{options.state, "carrel", 1879048192u, 4096,
-                         options.allow_entry_only_audit};
+  const SandboxHost host{options.state, config.cgroup_parent, config.uid_start, config.uid_count,
+                         options.allow_entry_only_audit || config.allow_entry_only_audit};
   const auto audit_bytes = ParseByteSize(options.audit_bytes);
   if (!audit_bytes || *audit_bytes < (1u << 20))
     return BadInput("--audit-bytes", "must be at least 1M, as in 512M or 4G");
@@ -223,8 +223,9 @@ int ExecCommand(int argc, char** argv) {
   ExecOptions options;
   AddOptions(app, options);
   int status = 0;
-  if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
-  auto result = Exec(options);
+  const auto host = ParseWithState(app, argc, argv, options.config, options.state, &status);
+  if (!host) return status;
+  auto result = Exec(options, *host);
   return result ? *result : PrintError(result.error(), "carrel exec");
 }
 

@@ -5,8 +5,10 @@
 namespace carrel {
 
 void AddHostOptions(CLI::App& app, std::string& config, std::string& state) {
-  app.add_option("--config", config, "configuration (default: /etc/carrel/carrel.json)");
-  app.add_option("--state", state, "directory under which carrel keeps everything");
+  app.add_option("--config", config,
+                 "configuration (default: CARREL_CONFIG, or /etc/carrel/carrel.json)");
+  app.add_option("--state", state,
+                 "directory of all that is carrel's own (default: the configuration's)");
 }
 
 std::optional<HostConfig> ParseHostOptions(CLI::App& app, int argc, char** argv,
@@ -19,20 +21,22 @@ std::optional<HostConfig> ParseHostOptions(CLI::App& app, int argc, char** argv,
   return std::nullopt;
 }
 
-void AddStateOption(CLI::App& app, std::string& state) {
-  app.add_option("--state", state,
-                 "directory of all that is carrel's own (default: the configuration's)");
-}
-
-bool ParseWithState(CLI::App& app, int argc, char** argv, std::string& state, int* status) {
-  if (!ParseOptions(app, argc, argv, status)) return false;
-  if (!state.empty()) return true;
-  auto host = LoadHostConfig("");
-  if (host)
-    state = host->state;
-  else
-    *status = PrintError(host.error());
-  return bool(host);
+std::optional<HostConfig> ParseWithState(CLI::App& app, int argc, char** argv,
+                                         const std::string& config, std::string& state,
+                                         int* status) {
+  if (!ParseOptions(app, argc, argv, status)) return std::nullopt;
+  HostConfig host;
+  if (config.empty() && !state.empty()) {
+    host.state = state;
+    return host;
+  }
+  auto read = LoadHostConfig(config, state);
+  if (!read) {
+    *status = PrintError(read.error());
+    return std::nullopt;
+  }
+  state = read->state;
+  return std::move(*read);
 }
 
 }  // namespace carrel

@@ -18,11 +18,11 @@ std::optional<HostConfig> ParseHostOptions(CLI::App& app, int argc, char** argv,
                                            const std::string& config, const std::string& state,
                                            int* status);
 
-/// Adds --state alone, for commands that need no more of the host than that.
-void AddStateOption(CLI::App& app, std::string& state);
-
-/// Parses; where --state was not given, `state` is then the configuration's (CARREL_CONFIG, or
-/// /etc/carrel/carrel.json, or the default). False: the command ends with `*status`.
-bool ParseWithState(CLI::App& app, int argc, char** argv, std::string& state, int* status);
+/// For commands that need no more of the host than its state directory: parses, and where --state
+/// is given without --config, reads no file (the defaults hold, with that state). Else `state` is
+/// then the configuration's. nullopt: the command ends with `*status`.
+std::optional<HostConfig> ParseWithState(CLI::App& app, int argc, char** argv,
+                                         const std::string& config, std::string& state,
+                                         int* status);
 
 }  // namespace carrel

@@ -15,12 +15,13 @@ namespace {
 
 /// What every subcommand takes.
 struct Common {
+  std::string config;
   std::string state;
   bool json = false;
 };
 
 void AddCommon(CLI::App& app, Common& common, bool json) {
-  AddStateOption(app, common.state);
+  AddHostOptions(app, common.config, common.state);
   if (json) app.add_flag("--json", common.json, "print JSON");
 }
 
@@ -106,7 +107,7 @@ int ImportImageCommand(int argc, char** argv) {
   app.add_option("--max-entries", options.max_entries, "refuse what has more files")
       ->capture_default_str();
   int status = 0;
-  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::Open(common.state);
   if (!store) return PrintError(store.error());
   auto image = store->Import(path, options);
@@ -127,7 +128,7 @@ int ListCommand(int argc, char** argv) {
   Common common;
   AddCommon(app, common, true);
   int status = 0;
-  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   auto images = store->List();
@@ -158,7 +159,7 @@ int InspectCommand(int argc, char** argv) {
   AddCommon(app, common, true);
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   int status = 0;
-  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   auto image = store->Resolve(reference);
@@ -194,7 +195,7 @@ int VerifyCommand(int argc, char** argv) {
   auto* one = app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST");
   app.add_flag("--all", all, "every image of the store")->excludes(one);
   int status = 0;
-  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   if (!all && reference.empty())
     return PrintError(BadInput("IMAGE", "which image?", "Name one, or --all"),
                       "carrel image verify");
@@ -225,7 +226,7 @@ int RemoveCommand(int argc, char** argv) {
   AddCommon(app, common, false);
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   int status = 0;
-  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   auto removed = store->Remove(reference);
@@ -240,7 +241,7 @@ int TagCommand(int argc, char** argv) {
   app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
   app.add_option("NAME", name, "NAME:TAG")->required();
   int status = 0;
-  if (!ParseWithState(app, argc, argv, common.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   const std::string before = DigestBefore(*store, name);

@@ -17,6 +17,7 @@ namespace {
 
 struct Options {
   std::string recipe;
+  std::string config;
   std::string state;
   std::string name;
   std::string checkout;
@@ -62,12 +63,12 @@ int ImageBuildCommand(int argc, char** argv) {
   Options options;
   CLI::App app("Builds an image from Debian packages, and imports it", "carrel image build");
   app.add_option("RECIPE", options.recipe, "directory with a recipe.json, or the file")->required();
-  AddStateOption(app, options.state);
+  AddHostOptions(app, options.config, options.state);
   app.add_option("--name", options.name, "NAME:TAG instead of the recipe's");
   app.add_option("--tool-checkout", options.checkout, "checkout that the recipe takes a tool from");
   app.add_option("--output", options.output, "write an OCI layout here, and import nothing");
   int status = 0;
-  if (!ParseWithState(app, argc, argv, options.state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, options.config, options.state, &status)) return status;
   auto result = Build(options);
   if (!result) return PrintError(result.error());
   printf("%s\n", result->dump().c_str());

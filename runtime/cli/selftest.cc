@@ -35,8 +35,9 @@ std::string WhyNot(const TestStudy& study, const SelftestHost& host, bool truth_
     if (!host.HasImage(image)) return "the image " + image + " is not on this host";
   if (study.name == "database" && host.has_database()) return "a database was named";
   if (study.database && !host.has_database()) return "there is no database";
-  if (study.embedded_database && !host.has_embedded_database())
-    return "its stand-in for ehrQL reads SQLite only";
+  if (study.database && !study.database_kinds.empty() &&
+      !study.database_kinds.contains(host.database_kind()))
+    return "its tool does not read a database of kind " + host.database_kind();
   if (study.database && study.truth.empty() && !truth_is_known)
     return "the database's own numbers are not known";
   return "";
@@ -155,14 +156,14 @@ Result<int> RunStudies(const SelftestOptions& options) {
 
 int Compare(int argc, char** argv) {
   CLI::App app("Says what behaves differently in two selftests.", "carrel selftest compare");
-  std::string state, before, after;
+  std::string config, state, before, after;
   bool json = false;
   app.add_option("before", before, "name below <state>/selftest, or a report's file")->required();
   app.add_option("after", after, "the same, of the later one")->required();
-  AddStateOption(app, state);
+  AddHostOptions(app, config, state);
   app.add_flag("--json", json, "one JSON object");
   int status = 0;
-  if (!ParseWithState(app, argc, argv, state, &status)) return status;
+  if (!ParseWithState(app, argc, argv, config, state, &status)) return status;
   return CompareSelftests(state, before, after, json);
 }
 

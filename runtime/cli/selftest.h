@@ -28,10 +28,10 @@ struct TestRun {
 /// A directory with project.yaml and expected.json.
 struct TestStudy {
   std::string name, directory, description;
-  std::set<std::string> images;    ///< that the host must have
-  bool database = false;           ///< needs one
-  bool embedded_database = false;  ///< needs it to be SQLite
-  std::string truth;               ///< its output that holds what rows are compared with
+  std::set<std::string> images;          ///< that the host must have
+  bool database = false;                 ///< needs one
+  std::set<std::string> database_kinds;  ///< that its tool reads; empty: any
+  std::string truth;                     ///< its output that holds what rows are compared with
   std::vector<TestRun> runs;
 };
 

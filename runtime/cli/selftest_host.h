@@ -35,7 +35,8 @@ class SelftestHost {
   std::string policies() const { return directory_ + "/policies"; }
 
   bool has_database() const { return !database_.is_null(); }
-  bool has_embedded_database() const { return has_database() && database_["kind"] == "sqlite"; }
+  /// As the configuration calls it; "" without one.
+  std::string database_kind() const { return has_database() ? database_.value("kind", "") : ""; }
   bool HasImage(const std::string& name) const;
   /// Takes the database that a study made for the studies after it.
   Result<void> TakeDatabase(const std::string& file);

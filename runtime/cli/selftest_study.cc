@@ -54,7 +54,8 @@ Result<TestStudy> ReadStudy(const std::string& directory, const std::string& nam
   const auto images = in.Strings("images").value_or(std::vector<std::string>());
   study.images = {images.begin(), images.end()};
   study.database = in.RequiredBool("database");
-  study.embedded_database = in.Bool("embedded_database").value_or(false);
+  const auto kinds = in.Strings("database_kinds").value_or(std::vector<std::string>());
+  study.database_kinds = {kinds.begin(), kinds.end()};
   study.truth = in.String("truth").value_or("");
   const Json* runs = in.Any("runs");
   if (runs == nullptr || !runs->is_array()) {

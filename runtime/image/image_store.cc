@@ -218,7 +218,7 @@ Result<void> ImageStore::Remove(const std::string& reference) {
       return BadInput(reference, "the image has several names", "Say which, with its tag");
     if (::unlinkat(root.get(), ("names/" + NameToFile(reference)).c_str(), 0) != 0)
       return SysFault(reference, "unlink");
-    return {};
+    return Sweep(root.get());
   }
   return RemoveImage(root.get(), image);
 }

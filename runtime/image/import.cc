@@ -14,6 +14,7 @@
 #include "image/select.h"
 #include "image/source.h"
 #include "image/tree.h"
+#include "image/verify.h"
 
 namespace carrel {
 namespace {
@@ -28,7 +29,9 @@ class Importer {
     CARREL_ASSIGN(selected_, SelectImage(*source, options_.ref));
     CARREL_ASSIGN(auto names, Names(source->where()));
     const std::string hex = selected_.manifest_digest.substr(7);
-    if (::faccessat(root_, ("manifests/" + hex + ".json").c_str(), F_OK, 0) != 0) {
+    if (::faccessat(root_, ("manifests/" + hex + ".json").c_str(), F_OK, 0) == 0) {
+      CARREL_TRY(CheckAgain(*source, hex));
+    } else {
       CARREL_TRY(Flatten(*source));
       CARREL_TRY(Commit(hex));
     }
@@ -63,12 +66,46 @@ class Importer {
       return error;
     }
     CARREL_TRY(SetDirectories(tree.get(), applier.directories()));
+    CARREL_TRY(writer.RemoveUnused());
     return Describe(tree.get(), writer, applier);
   }
 
-  Result<void> ApplyLayer(ImageSource& source, LayerApplier& applier, size_t i) {
+  // An image that is stored already: what is given is checked as if it were not, and so is the tree
+  // that it gets its name for. Blobs that the disk has damaged are replaced by these.
+  Result<void> CheckAgain(ImageSource& source, const std::string& hex) {
+    for (size_t i = 0; i < selected_.layers.size(); ++i) {
+      const std::string where = LayerPlace(source, i);
+      CARREL_ASSIGN(FetchedLayer layer, FetchLayer(source, i));
+      CARREL_ASSIGN(auto stream,
+                    TarStream::Open(layer.fd.get(), layer.compression, options_.max_bytes, where));
+      CARREL_ASSIGN(const std::string diff, stream->Finish());
+      CARREL_TRY(CheckDiffId(diff, i, where));
+    }
+    CARREL_TRY(PlaceBlobs());
+    const std::string file = "manifests/" + hex + ".json";
+    CARREL_ASSIGN(UniqueFd fd, OpenBeneath(root_, file, O_RDONLY));
+    CARREL_ASSIGN(const std::string text, ReadFd(fd.get(), 16u << 20));
+    CARREL_ASSIGN(const Image stored, DecodeRecord(text, "images/" + file));
+    CARREL_ASSIGN(const auto findings, VerifyTree(root_, stored));
+    if (findings.empty()) return {};
+    return Fault(
+        selected_.manifest_digest, "the image is stored, and damaged: " + findings.front(),
+        "Remove it (carrel image remove " + selected_.manifest_digest + ") and import it again");
+  }
+
+  static std::string LayerPlace(const ImageSource& source, size_t i) {
+    return source.where() + ": layer " + std::to_string(i + 1);
+  }
+
+  struct FetchedLayer {
+    UniqueFd fd;
+    Compression compression = Compression::kNone;
+  };
+
+  // A layer's blob in the work directory; its digest is the descriptor's.
+  Result<FetchedLayer> FetchLayer(ImageSource& source, size_t i) {
     const SelectedImage::Layer& layer = selected_.layers[i];
-    const std::string where = source.where() + ": layer " + std::to_string(i + 1);
+    const std::string where = LayerPlace(source, i);
     if (layer.descriptor.size > options_.max_bytes - blob_bytes_)
       return BadInput(
           where, "the layers are larger than " + std::to_string(options_.max_bytes) + " bytes");
@@ -82,15 +119,26 @@ class Importer {
                       "its digest is sha256:" + file.sha256 + ", its descriptor says " +
                           layer.descriptor.digest,
                       "The input is damaged or was changed: fetch it again");
-    CARREL_ASSIGN(Compression compression, LayerCompression(layer.descriptor));
-    CARREL_ASSIGN(UniqueFd fd, OpenBeneath(work_, file.work_name, O_RDONLY));
-    CARREL_ASSIGN(std::string diff, applier.Apply(fd.get(), compression, where));
+    FetchedLayer fetched;
+    CARREL_ASSIGN(fetched.compression, LayerCompression(layer.descriptor));
+    CARREL_ASSIGN(fetched.fd, OpenBeneath(work_, file.work_name, O_RDONLY));
+    blobs_[file.sha256] = file.work_name;
+    return fetched;
+  }
+
+  Result<void> ApplyLayer(ImageSource& source, LayerApplier& applier, size_t i) {
+    const std::string where = LayerPlace(source, i);
+    CARREL_ASSIGN(FetchedLayer layer, FetchLayer(source, i));
+    CARREL_ASSIGN(const std::string diff, applier.Apply(layer.fd.get(), layer.compression, where));
+    return CheckDiffId(diff, i, where);
+  }
+
+  Result<void> CheckDiffId(const std::string& diff, size_t i, const std::string& where) {
     if ("sha256:" + diff != selected_.document.diff_ids[i])
       return BadInput(where,
                       "its content's digest is sha256:" + diff + ", the configuration says " +
                           selected_.document.diff_ids[i],
                       "The input is damaged or was changed: fetch it again");
-    blobs_[file.sha256] = file.work_name;
     return {};
   }
 
@@ -145,16 +193,21 @@ class Importer {
     return {};
   }
 
-  Result<void> Commit(const std::string& hex) {
+  // A blob that is there already is replaced by the same: if the disk has damaged it, that heals
+  // it.
+  Result<void> PlaceBlobs() {
     CARREL_TRY(WriteBlob(selected_.manifest, "manifest", selected_.manifest_digest));
     CARREL_TRY(WriteBlob(selected_.config, "config", selected_.config_digest));
     // One flush for tens of thousands of files, before any of them gets its final name.
     if (::syncfs(work_) != 0) return SysFault("images", "syncfs");
-    // A blob that is there already is replaced by the same: if the disk has damaged it, that
-    // heals it.
     for (const auto& [digest, work_name] : blobs_)
       if (::renameat(work_, work_name.c_str(), root_, ("blobs/sha256/" + digest).c_str()) != 0)
         return SysFault("images/blobs/sha256/" + digest, "rename");
+    return {};
+  }
+
+  Result<void> Commit(const std::string& hex) {
+    CARREL_TRY(PlaceBlobs());
     CARREL_TRY(Place("tree", "trees/" + hex));
     CARREL_TRY(Place("rootfs", "rootfs/" + hex));
     for (const char* name : {"blobs/sha256", "trees", "rootfs"}) {

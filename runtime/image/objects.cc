@@ -63,29 +63,60 @@ Result<void> ObjectWriter::Finish(int fd, const FileMeta& meta) {
   return {};
 }
 
-Result<void> ObjectWriter::Publish(const std::string& key, int parent, const std::string& name,
-                                   uint64_t size) {
+// An object that is there already is what its name says, or is replaced when no tree has it.
+Result<void> ObjectWriter::CheckStored(const std::string& object, const std::string& content,
+                                       const FileMeta& meta) {
+  struct stat info {};
+  auto fd = OpenBeneath(objects_, object, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (fd && ::fstat(fd->get(), &info) != 0) return SysFault("objects/" + object, "stat");
+  if (!fd && ::fstatat(objects_, object.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT ? Result<void>() : SysFault("objects/" + object, "stat");
+  if (fd && S_ISREG(info.st_mode) && (info.st_mode & 07777) == meta.mode) {
+    if (contents_.contains(info.st_ino)) return {};  // this import has read or written it
+    auto stored = Sha256HexOfFd(fd->get());
+    if (stored && *stored == content) return {};
+  }
+  if (info.st_nlink > 1 || S_ISDIR(info.st_mode))
+    return Fault("objects/" + object, "a stored object is damaged",
+                 "Run `carrel image verify --all`, remove the images it names, import them again");
+  if (::renameat(work_, kTemporary, objects_, object.c_str()) != 0)
+    return SysFault("objects/" + object, "rename");
+  return {};
+}
+
+Result<void> ObjectWriter::Publish(const std::string& key, const std::string& content,
+                                   const FileMeta& meta, int parent, const std::string& name) {
   const std::string fan = key.substr(0, 2);
   if (::mkdirat(objects_, fan.c_str(), 0755) != 0 && errno != EEXIST)
     return SysFault("objects/" + fan, "mkdir");
   const std::string object = fan + "/" + key;
-  if (::renameat2(work_, kTemporary, objects_, object.c_str(), RENAME_NOREPLACE) != 0) {
-    if (errno != EEXIST) return SysFault("objects/" + object, "rename");
-    struct stat info {};
-    if (::fstatat(objects_, object.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
-      return SysFault("objects/" + object, "stat");
-    if (!S_ISREG(info.st_mode) || static_cast<uint64_t>(info.st_size) != size)
-      return Fault(
-          "objects/" + object, "a stored object is damaged",
-          "Run `carrel image verify --all`, remove the images it names, import them again");
+  for (;;) {
+    if (::renameat2(work_, kTemporary, objects_, object.c_str(), RENAME_NOREPLACE) == 0)
+      made_.push_back(object);
+    else if (errno == EEXIST)
+      CARREL_TRY(CheckStored(object, content, meta));
+    else
+      return SysFault("objects/" + object, "rename");
+    if (::linkat(objects_, object.c_str(), parent, name.c_str(), 0) == 0) {
+      if (::unlinkat(work_, kTemporary, 0) != 0 && errno != ENOENT)
+        return SysFault(kTemporary, "unlink");
+      return {};
+    }
+    if (errno == EMLINK) break;
+    // ENOENT: the import that made it has just removed it, as unused.
+    if (errno != ENOENT) return SysFault("", "link to objects/" + object);
   }
-  if (::linkat(objects_, object.c_str(), parent, name.c_str(), 0) == 0) {
-    if (::unlinkat(work_, kTemporary, 0) != 0 && errno != ENOENT)
-      return SysFault(kTemporary, "unlink");
-    return {};
-  }
-  if (errno != EMLINK) return SysFault("", "link to objects/" + object);
   if (::renameat(work_, kTemporary, parent, name.c_str()) != 0) return SysFault("", "rename");
+  return {};
+}
+
+Result<void> ObjectWriter::RemoveUnused() {
+  for (const std::string& object : made_) {
+    struct stat info {};
+    if (::fstatat(objects_, object.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        info.st_nlink == 1 && ::unlinkat(objects_, object.c_str(), 0) != 0 && errno != ENOENT)
+      return SysFault("objects/" + object, "unlink");
+  }
   return {};
 }
 
@@ -98,7 +129,7 @@ Result<void> ObjectWriter::Add(TarStream& stream, uint64_t size, const FileMeta&
   const std::string key =
       Sha256Hex(content + " " + std::to_string(meta.mode) + " " + std::to_string(meta.mtime) + "." +
                 std::to_string(meta.mtime_ns));
-  CARREL_TRY(Publish(key, parent, name, size));
+  CARREL_TRY(Publish(key, content, meta, parent, name));
   struct stat info {};
   if (::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return SysFault("", "stat");
   contents_[info.st_ino] = std::move(content);
@@ -137,6 +168,9 @@ Result<void> RemoveUnusedObjects(int objects) {
       if (info.st_nlink == 1 && ::unlinkat(dir.get(), name.c_str(), 0) != 0)
         return SysFault(name, "unlink");
     }
+    if (::unlinkat(objects, fan.c_str(), AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
+        errno != EEXIST)
+      return SysFault("objects/" + fan, "rmdir");
   }
   return {};
 }

@@ -7,8 +7,8 @@
 // inside its .pyc, so times are kept.) Owner and extended attributes are not in the key because
 // they are the same for all: owner root, no attributes.
 //
-// An object that is there already is taken at its word (its key and size): should the disk have
-// damaged it, the listing (tree.h) still has the digest of what was imported, and verify finds it.
+// An object that is there already is read before a tree gets it: one that the disk has damaged is
+// replaced when no tree has it, else the import ends and says so.
 //
 // A file system has a limit of links to one inode (65,000 on ext4, and images hold many empty
 // files): a name beyond it gets a copy of its own.
@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "base/digest.h"
 #include "base/result.h"
@@ -47,17 +48,25 @@ class ObjectWriter {
   /// Gives the file `from` in `from_dir` (made by Add) also the name `name` in `parent`.
   Result<void> AddName(int from_dir, const std::string& from, int parent, const std::string& name);
 
+  /// Removes the objects of this import that its tree does not have: a later layer replaced or
+  /// removed the file. Other imports may run.
+  Result<void> RemoveUnused();
+
   /// The SHA-256 of the content of each inode that Add has named.
   const std::unordered_map<ino_t, std::string>& contents() const { return contents_; }
 
  private:
   Result<std::string> WriteContent(int fd, TarStream& stream, uint64_t size);
   Result<void> Finish(int fd, const FileMeta& meta);
-  Result<void> Publish(const std::string& key, int parent, const std::string& name, uint64_t size);
+  Result<void> CheckStored(const std::string& object, const std::string& content,
+                           const FileMeta& meta);
+  Result<void> Publish(const std::string& key, const std::string& content, const FileMeta& meta,
+                       int parent, const std::string& name);
 
   int objects_;
   int work_;
   std::unordered_map<ino_t, std::string> contents_;
+  std::vector<std::string> made_;  ///< names below `objects`
 };
 
 /// Removes the objects that no tree uses. Only under the store's exclusive lock.

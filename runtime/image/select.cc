@@ -166,6 +166,10 @@ Result<DockerEntry> ChooseDockerEntry(ImageSource& source, const std::string& re
   const std::string where = source.where() + ": manifest.json";
   CARREL_ASSIGN(std::string text, source.ReadDocument("manifest.json"));
   CARREL_ASSIGN(Json list, ParseJson(text, where, kMaxDocument));
+  if (list.is_object() && list.contains("schemaVersion"))
+    return BadInput(source.where(), "is a `dir:` directory of skopeo's, not an OCI layout",
+                    "Convert it: skopeo copy dir:" + source.where() + " oci:LAYOUT:TAG, and give " +
+                        "the directory LAYOUT");
   if (!list.is_array() || list.empty()) return BadInput(where, "must be a list of images");
   std::set<std::string> seen;
   std::vector<DockerEntry> chosen;

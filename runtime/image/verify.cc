@@ -21,6 +21,10 @@ class Verifier {
 
   Result<std::vector<std::string>> Run() {
     CARREL_TRY(CheckBlobs());
+    return RunTree();
+  }
+
+  Result<std::vector<std::string>> RunTree() {
     CARREL_TRY(CheckTree());
     return std::move(findings_);
   }
@@ -99,6 +103,10 @@ class Verifier {
 
 Result<std::vector<std::string>> VerifyImage(int root, const Image& image) {
   return Verifier(root, image).Run();
+}
+
+Result<std::vector<std::string>> VerifyTree(int root, const Image& image) {
+  return Verifier(root, image).RunTree();
 }
 
 }  // namespace carrel

@@ -14,4 +14,7 @@ namespace carrel {
 /// findings, printable. The caller holds the store's lock.
 Result<std::vector<std::string>> VerifyImage(int root, const Image& image);
 
+/// The listing and the files of the tree alone.
+Result<std::vector<std::string>> VerifyTree(int root, const Image& image);
+
 }  // namespace carrel

@@ -37,8 +37,10 @@ class Collector {
       CARREL_TRY(Stage(file));
     }
     CARREL_TRY(StageMessages());
-    CARREL_TRY(high_.Prepare());
-    CARREL_TRY(medium_.Prepare());
+    CARREL_TRY(high_.CheckPlaces());
+    CARREL_TRY(medium_.CheckPlaces());
+    CARREL_TRY(high_.MakeDirectories());
+    CARREL_TRY(medium_.MakeDirectories());
     CARREL_TRY(high_.Publish());
     CARREL_TRY(RemoveStale());
     CARREL_TRY(medium_.Publish());

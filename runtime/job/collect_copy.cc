@@ -41,6 +41,13 @@ size_t ReadSize(int fd, uint64_t at, bool sparse) {
   return std::min<uint64_t>(kBuffer, static_cast<uint64_t>(hole) - at);
 }
 
+Error NoDirectory(Result<UniqueFd> opened, const std::string& path) {
+  Error error = std::move(opened).error();
+  error.where = path;
+  error.hint = "A file or link stands in the workspace where this directory belongs";
+  return error;
+}
+
 }  // namespace
 
 Copier::Copier(std::function<Result<void>()> check) : check_(std::move(check)), buffer_(kBuffer) {}
@@ -107,12 +114,7 @@ Result<UniqueFd> MakeLevelDirs(int root, const std::string& path, const LevelOwn
     const bool made = ::mkdirat(current.get(), part.c_str(), 0700) == 0;
     if (!made && errno != EEXIST) return SysFault(path, "mkdir");
     auto next = OpenBeneath(current.get(), part, O_RDONLY | O_DIRECTORY);
-    if (!next) {
-      Error error = std::move(next).error();
-      error.where = path;
-      error.hint = "A file or link stands in the workspace where this directory belongs";
-      return error;
-    }
+    if (!next) return NoDirectory(std::move(next), path);
     const UniqueFd parent = std::exchange(current, std::move(*next));
     if (!made) continue;
     if (::fchown(current.get(), ownership.owner, ownership.group) != 0)
@@ -162,15 +164,31 @@ Result<int> Staging::Directory(const std::string& path, const LevelOwnership& ow
   return cached_dir_.get();
 }
 
-Result<void> Staging::Prepare() {
+Result<void> Staging::CheckPlaces() const {
+  std::string looked_at = "/";  // no relative path
+  UniqueFd dir;
   for (const Staged& file : staged_) {
     const auto [directory, name] = SplitLast(file.path);
-    CARREL_ASSIGN(const int dir, Directory(directory, file.ownership));
+    if (directory != looked_at) {
+      auto opened = OpenBeneath(workspace_.get(), directory.empty() ? "." : directory,
+                                O_RDONLY | O_DIRECTORY);
+      if (!opened && opened.error().code != ENOENT)
+        return NoDirectory(std::move(opened), directory);
+      dir = opened ? std::move(*opened) : UniqueFd();
+      looked_at = directory;
+    }
     struct stat info {};
-    if (::fstatat(dir, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
+    if (dir && ::fstatat(dir.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(info.st_mode))
       return Error{ErrorKind::kRefused, "the workspace has a directory where this output belongs",
                    file.path, "Rename the output, or have the directory removed", EISDIR};
   }
+  return {};
+}
+
+Result<void> Staging::MakeDirectories() {
+  for (const Staged& file : staged_)
+    CARREL_TRY(Directory(SplitLast(file.path).first, file.ownership));
   return {};
 }
 

@@ -52,8 +52,9 @@ class Staging {
 
   /// A new file for `path` (relative, normal) of the workspace; owner and mode are set at Publish.
   Result<UniqueFd> Add(const std::string& path, const LevelOwnership& ownership);
-  /// Makes the directories and checks that every file can take its place.
-  Result<void> Prepare();
+  /// Whether every file can take its place. Makes nothing.
+  Result<void> CheckPlaces() const;
+  Result<void> MakeDirectories();
   /// Syncs the staged files, renames each over its path, and syncs again.
   Result<void> Publish();
 

@@ -88,12 +88,13 @@ class Walk {
   // One open directory a level: the depth is bounded, so are descriptors and memory.
   Result<void> Enter(int parent, const std::string& name, const std::string& path) {
     CARREL_ASSIGN(UniqueFd fd, OpenScratch(parent, name, O_RDONLY | O_DIRECTORY));
+    const std::string place = path.empty() ? "/workspace" : MakeVisible(path);
     if (OverlayAttribute(fd.get(), "opaque") == "y" && HasOriginalsBelow(path))
-      tampered_.Add(MakeVisible(path) + ": the directory was replaced");
+      tampered_.Add(place + ": the directory was replaced");
     if (!OverlayAttribute(fd.get(), "redirect").empty())
-      tampered_.Add(MakeVisible(path) + ": the directory was moved");
+      tampered_.Add(place + ": the directory was moved");
     DIR* stream = ::fdopendir(fd.get());
-    if (stream == nullptr) return SysFault(MakeVisible(path), "fdopendir");
+    if (stream == nullptr) return SysFault(place, "fdopendir");
     (void)fd.release();
     open_.push_back({{stream, &::closedir}, path.empty() ? "" : path + "/"});
     return {};

@@ -25,9 +25,10 @@ Present Look(int workspace, const std::string& path) {
 Result<void> Unlink(int workspace, const std::string& path) {
   const auto [directory, name] = SplitLast(path);
   auto dir = OpenBeneath(workspace, directory, O_RDONLY | O_DIRECTORY);
-  if (!dir && dir.error().code == ENOENT) return {};
+  if (!dir && (dir.error().code == ENOENT || dir.error().code == ENOTDIR)) return {};
   if (!dir) return std::move(dir).error();
-  if (::unlinkat(dir->get(), name.c_str(), 0) != 0 && errno != ENOENT)
+  // A directory is no earlier copy of a file: it has other outputs in it.
+  if (::unlinkat(dir->get(), name.c_str(), 0) != 0 && errno != ENOENT && errno != EISDIR)
     return SysFault(path, "unlink");
   return {};
 }

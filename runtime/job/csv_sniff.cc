@@ -60,8 +60,8 @@ class RecordReader {
       }
       ++i;
     }
-    const char stops[] = {delimiter_, '\n', '\r'};
-    return std::min(rest_.find_first_of(std::string_view(stops, 3), i), rest_.size());
+    while (i < rest_.size() && rest_[i] != delimiter_ && rest_[i] != '\n' && rest_[i] != '\r') ++i;
+    return i;
   }
 
   std::string_view rest_;
@@ -105,10 +105,10 @@ class IdentifierWatch {
 }  // namespace
 
 std::string_view TrimField(std::string_view field) {
-  constexpr std::string_view kSpace = " \t\r\n";
+  const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   const auto trim = [&] {
-    field.remove_prefix(std::min(field.find_first_not_of(kSpace), field.size()));
-    field.remove_suffix(field.size() - (field.find_last_not_of(kSpace) + 1));
+    while (!field.empty() && is_space(field.front())) field.remove_prefix(1);
+    while (!field.empty() && is_space(field.back())) field.remove_suffix(1);
   };
   trim();
   if (field.size() >= 2 && field.front() == field.back() &&

@@ -99,10 +99,11 @@ bool IsIn(const std::array<std::string_view, N>& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-constexpr std::array<std::string_view, 10> kIdentifierNames = {
-    "patientid", "patientids",    "patientidentifier", "personid",
-    "personids", "participantid", "nhsnumber",         "nhsno",
-    "nhsnum",    "nhsid",
+constexpr std::array<std::string_view, 12> kIdentifierNames = {
+    "patientid", "patientids", "patientidentifier",
+    "personid",  "personids",  "participantid",
+    "nhsnumber", "nhsno",      "nhsnum",
+    "nhsid",     "patid",      "patids",
 };
 
 // How many words, from the first on, name an identifier; 0 when they do not.
@@ -139,6 +140,23 @@ bool IsNameWithMore(std::string_view ascii) {
   return true;
 }
 
+// Whether the field has the letters of a name: every cell of a table is asked about. What is not
+// ASCII may stand for any.
+bool HasLettersOfAName(std::string_view field) {
+  constexpr auto bits = [](std::string_view letters) {
+    uint32_t mask = 0;
+    for (char c : letters) mask |= 1u << (c & 31);
+    return mask;
+  };
+  constexpr uint32_t kId = bits("id"), kNhs = bits("nhs");
+  uint32_t has = 0;
+  for (char c : field) {
+    if (c < 0) return true;
+    if (IsLower(c) || IsUpper(c)) has |= 1u << (c & 31);
+  }
+  return (has & kId) == kId || (has & kNhs) == kNhs;
+}
+
 std::string_view WithoutBlanksAround(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r\n";
   text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
@@ -149,18 +167,25 @@ std::string_view WithoutBlanksAround(std::string_view text) {
 }  // namespace
 
 bool IsPatientIdentifier(std::string_view field) {
-  if (field.size() > kMaxColumnName) return false;
+  if (field.size() > kMaxColumnName || !HasLettersOfAName(field)) return false;
   const std::string ascii = AsRead(WithoutBlanksAround(field));
   return IsIn(kIdentifierNames, Squeeze(ascii)) || IsNameWithMore(ascii);
 }
 
 bool MentionsPatientIdentifier(std::string_view text) {
-  static constexpr std::array<std::string_view, 6> kMentions = {
-      "patientid", "personid", "nhsnum", "nhsno", "nhsid", "participantid"};
-  const std::string squeezed = Squeeze(AsRead(text));
-  return std::any_of(kMentions.begin(), kMentions.end(), [&](std::string_view name) {
-    return squeezed.find(name) != std::string::npos;
-  });
+  static constexpr std::array<std::string_view, 5> kIds = {"patientid", "personid", "participantid",
+                                                           "patid", "nhsid"};
+  // Most lines of most files are numbers.
+  if (std::none_of(text.begin(), text.end(),
+                   [](char c) { return IsLower(c) || IsUpper(c) || c < 0; }))
+    return false;
+  const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0; });
+  const std::string squeezed = ascii ? Squeeze(text) : Squeeze(AsRead(text));
+  const std::string_view all = squeezed;
+  for (size_t at = all.find("id"); at != all.npos; at = all.find("id", at + 1))
+    for (std::string_view name : kIds)
+      if (all.substr(0, at + 2).ends_with(name)) return true;
+  return all.find("nhsnum") != all.npos || all.find("nhsno") != all.npos;
 }
 
 }  // namespace carrel

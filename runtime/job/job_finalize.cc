@@ -125,11 +125,15 @@ Result<void> CollectJob(JobContext& job) {
   CARREL_ASSIGN(job.room, ReserveRoom(records.places, job.place_dir.get(), job.action_log->fd()));
   if (!records.run.end.cancelled && records.error.empty()) {
     auto collected = Collect(job);
-    if (!collected && collected.error().code != ECANCELED) return std::move(collected).error();
     if (collected)
       records.collection = std::move(*collected);
-    else
+    else if (collected.error().code == ECANCELED)
       records.run.end.cancelled = true;
+    else if (collected.error().kind == ErrorKind::kRefused && records.run.end.exit_code != 0)
+      // That the action failed is the news; that what it left cannot be taken stands beside it.
+      records.collection.skipped.push_back(collected.error().ToString());
+    else
+      return std::move(collected).error();
   }
   if (records.run.end.exit_code != 0) records.last_output = EndOfFile(job.action_log->fd());
   records.message = DescribeOutcome(records);

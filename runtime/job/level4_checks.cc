@@ -52,6 +52,7 @@ Refusal CheckText(std::string_view text, const std::string& type, const Level4Ru
   if (auto refusal = CheckEmbedded(text, rows, is_page)) return refusal;
   if (type == ".csv")
     if (auto refusal = CheckCsv(text, rows, verdict)) return refusal;
+  if (auto refusal = CheckCiphers(text)) return refusal;
   if (type == ".json") return CheckJson(text, rows);
   if (type == ".svg")
     if (auto refusal = CheckSvg(text)) return refusal;

@@ -12,17 +12,31 @@ namespace carrel {
 namespace {
 
 constexpr size_t kLeastRun85 = 80;
-constexpr size_t kLeastBytes = 64;    // numbers in a list of bytes
-constexpr size_t kLeastEscapes = 16;  // fewer are somebody's format strings
-constexpr size_t kLeastText = 32;     // bytes of text in decoded data that are not there by chance
+constexpr size_t kLeastDifferent85 = 16;  // digits; numbers with commas, points and signs have less
+constexpr size_t kLeastBytes = 64;        // numbers in a list of bytes
+constexpr size_t kLeastEscapes = 16;      // fewer are somebody's format strings
+constexpr size_t kLeastText = 32;  // bytes of text in decoded data that are not there by chance
 constexpr size_t kLeastUnknown = 2048;   // decoded bytes that are refused when nothing knows them
 constexpr size_t kManyDifferent = 200;   // different bytes in as many: compressed, or encrypted
 constexpr size_t kMaxNested = 4u << 20;  // bytes of text within encodings that are looked at again
 constexpr int kMaxNesting = 2;           // encodings within encodings
+constexpr size_t kMaxInflated = 256u << 10;
+constexpr size_t kMuchInflated = 4u << 10;  // more than chance gives
+constexpr int kMaxInflations = 64;
 
 bool IsText(const CodePoint& point) {
   return point.bytes != 0 &&
          (point.value >= 0x20 || point.value == '\n' || point.value == '\r' || point.value == '\t');
+}
+
+// Numbers, which are digits of these encodings as well: the bytes that those alone make have no
+// line end among them (in base32 and base64 they are no text at all), and no compressed data comes
+// without a letter.
+bool IsNumbers(const Digits& run, const Encoding& encoding) {
+  if (encoding.bits == 1) return false;
+  const int first = encoding.digits[encoding.bits == 5 ? '2' : '0'];
+  return std::all_of(run.begin(), run.end(),
+                     [first](uint8_t digit) { return digit >= first && digit < first + 10; });
 }
 
 bool IsFont(std::string_view data) {
@@ -47,15 +61,14 @@ class EmbeddedCheck {
   Refusal Check(std::string_view text, int nesting) {
     for (const Encoding& encoding : Encodings()) {
       if (auto refusal = CheckWords(text, encoding)) return refusal;
-      auto refusal = ForEachRun(text, encoding.digits, [&](const Digits& run) {
-        return run.size() < encoding.least_run ? Refusal() : CheckRun(run, encoding, nesting);
+      auto refusal = ForEachRun(text, encoding.digits, encoding.least_run, [&](const Digits& run) {
+        return CheckRun(run, encoding, nesting);
       });
       if (refusal) return refusal;
     }
     for (const Alphabet& alphabet : Base85Alphabets()) {
-      auto refusal = ForEachRun(text, alphabet, [&](const Digits& run) {
-        return run.size() < kLeastRun85 ? Refusal() : CheckRun85(run, nesting);
-      });
+      auto refusal = ForEachRun(text, alphabet, kLeastRun85,
+                                [&](const Digits& run) { return CheckRun85(run, nesting); });
       if (refusal) return refusal;
     }
     auto refusal = ForEachByteList(text, kLeastBytes, [&](const std::string& bytes) {
@@ -63,11 +76,12 @@ class EmbeddedCheck {
     });
     if (refusal) return refusal;
     if (refusal = CheckDecoded(DecodeUu(text), "uuencode", nesting); refusal) return refusal;
+    if (refusal = CheckDump(DecodeDump(text), nesting); refusal) return refusal;
     return CheckEscaped(text);
   }
 
   Refusal CheckEscaped(std::string_view text) {
-    for (char mark : {'%', '\\'}) {
+    for (char mark : {'%', '\\', '='}) {
       const std::string plain = WithoutEscapes(text, mark, kLeastEscapes);
       // Programs that read archives have the first bytes of such in their strings.
       auto refusal = is_page_ ? CheckTextIn(plain, 0) : CheckDecoded(plain, "escapes", 0);
@@ -80,8 +94,8 @@ class EmbeddedCheck {
   // Short runs that are text: a table that was encoded line by line.
   Refusal CheckWords(std::string_view text, const Encoding& encoding) {
     std::string lines;
-    ForEachWord(text, encoding.digits, [&](const Digits& word) {
-      if (word.size() < encoding.least_word) return;
+    ForEachWord(text, encoding.digits, encoding.least_word, [&](const Digits& word) {
+      if (encoding.bits > 4 && IsNumbers(word, encoding)) return;  // no text
       const std::string plain = DecodeBits(word, 0, encoding.bits);
       if (std::all_of(plain.begin(), plain.end(), [](char c) { return c >= 0x20 && c < 0x7f; }))
         lines += plain + "\n";
@@ -91,6 +105,7 @@ class EmbeddedCheck {
 
   // A picture must be one to its end; other data may begin anywhere in the run.
   Refusal CheckRun(const Digits& run, const Encoding& encoding, int nesting) {
+    if (IsNumbers(run, encoding)) return std::nullopt;
     for (size_t phase = 0; phase < encoding.phases; ++phase) {
       const std::string decoded = DecodeBits(run, phase, encoding.bits);
       if (phase == 0 && decoded.starts_with("\x89PNG")) return CheckPng(decoded);
@@ -103,13 +118,40 @@ class EmbeddedCheck {
   }
 
   Refusal CheckRun85(const Digits& run, int nesting) {
+    std::bitset<85> seen;
+    for (uint8_t digit : run) seen.set(digit);
+    if (seen.count() < kLeastDifferent85) return std::nullopt;
     for (size_t phase = 0; phase < 5; ++phase)
       if (auto refusal = CheckDecoded(Decode85(run, phase), "base85", nesting)) return refusal;
     return std::nullopt;
   }
 
+  // hexdump writes words of two bytes, the second first.
+  Refusal CheckDump(std::string bytes, int nesting) {
+    if (auto refusal = CheckDecoded(bytes, "a hexadecimal dump", nesting)) return refusal;
+    for (size_t i = 0; i + 1 < bytes.size(); i += 2) std::swap(bytes[i], bytes[i + 1]);
+    return CheckDecoded(bytes, "a hexadecimal dump", nesting);
+  }
+
+  // Deflated data without a header cannot be told from others but by what comes out of it.
+  Refusal CheckDeflated(std::string_view data, int nesting) {
+    const int kind = data[0] >> 1 & 3;  // of its first block
+    if (kind != 1 && kind != 2) return std::nullopt;
+    std::string text;
+    raw_.Reset();
+    (void)raw_.Feed(data, kMaxInflated, &text);
+    if (text.size() < kLeastText) return std::nullopt;
+    if (text.size() > kMuchInflated) {
+      if (inflations_left_ == 0) return CannotBeChecked("compressed data", "many places");
+      --inflations_left_;
+    }
+    return CheckTextIn(text, nesting);
+  }
+
   Refusal CheckDecoded(std::string_view data, const char* encoding, int nesting) {
+    if (data.size() < kLeastText) return std::nullopt;
     if (auto refusal = CheckTextIn(data, nesting)) return refusal;
+    if (auto refusal = CheckDeflated(data, nesting)) return refusal;
     if (!IsFont(data) && HoldsPackedData(data)) return CannotBeChecked("compressed data", encoding);
     return std::nullopt;
   }
@@ -151,6 +193,8 @@ class EmbeddedCheck {
   int64_t max_rows_;
   bool is_page_;
   size_t nested_left_ = kMaxNested;
+  int inflations_left_ = kMaxInflations;
+  Inflater raw_{-15};
 };
 
 }  // namespace

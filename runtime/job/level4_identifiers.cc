@@ -160,6 +160,32 @@ std::string RareDelimiters(std::string_view line) {
   return found;
 }
 
+// One word that a letter cuts into the name of an identifier and others, and below it words that
+// the same letter cuts, with a value of one in the same place.
+bool IsHeaderCutByLetters(std::string_view line, std::string_view following) {
+  constexpr std::string_view kNoWord = " \t,;|";
+  line = TrimField(line);
+  if (line.size() > kMaxName || line.find_first_of(kNoWord) != std::string_view::npos) return false;
+  std::string letters(line), below;
+  std::sort(letters.begin(), letters.end());
+  letters.erase(std::unique(letters.begin(), letters.end()), letters.end());
+  for (size_t i = 0; i < kFollowingLines && !following.empty(); ++i) {
+    const std::string_view next = TrimField(TakeLine(&following));
+    if (next.size() <= kMaxName && next.find_first_of(kNoWord) == std::string_view::npos)
+      below += std::string(next) + "\n";
+  }
+  return std::any_of(letters.begin(), letters.end(), [&](char letter) {
+    if (std::string_view("abcdefghijklmnopqrstuvwxyz").find(static_cast<char>(letter | 0x20)) ==
+        std::string_view::npos)
+      return false;
+    std::string cut;
+    for (std::string_view rest = below; !rest.empty();)
+      if (const std::string_view next = TakeLine(&rest); next.find(letter) != next.npos)
+        cut += std::string(next) + "\n";
+    return IsDelimitedHeader(line, cut, letter);
+  });
+}
+
 // Whether `line` begins a table, in whatever way it may be delimited.
 bool IsHeader(std::string_view line, std::string_view following, bool first) {
   std::string delimiters(kDelimiters);
@@ -173,7 +199,7 @@ bool IsHeader(std::string_view line, std::string_view following, bool first) {
     if ((first && delimiter != ':' && delimiter != '=' && IsPlainHeader(line, delimiter)) ||
         IsDelimitedHeader(line, following, delimiter))
       return true;
-  return IsPrintedHeader(line, following);
+  return IsPrintedHeader(line, following) || IsHeaderCutByLetters(line, following);
 }
 
 }  // namespace

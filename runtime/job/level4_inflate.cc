@@ -1,5 +1,7 @@
 #include "job/level4_inflate.h"
 
+#include <bit>
+
 namespace carrel {
 namespace {
 
@@ -17,6 +19,20 @@ constexpr std::array<std::string_view, 9> kMagics = {
     "7z\xbc\xaf\x27\x1c", "ARROW1",           "SQLite format 3",
     "\x93NUMPY",          "\x89HDF\r\n",      "1AY&SY"};
 
+// The header of an LZMA stream by itself, with the settings that everybody leaves as they are: a
+// dictionary of 4 KiB or more that is a power of two or one and a half, an unknown size or one
+// below 4 GiB, and the zero that each stream begins with.
+bool IsLzma(std::string_view data) {
+  if (data.size() < 18 || !data.starts_with(std::string_view("\x5d\0\0", 3))) return false;
+  const auto byte = [&](size_t at) { return static_cast<unsigned char>(data[at]); };
+  const unsigned dictionary = byte(3) | unsigned{byte(4)} << 8;  // in units of 64 KiB
+  const unsigned top = std::bit_floor(dictionary), rest = dictionary - top;
+  const std::string_view size = data.substr(5, 8);
+  const bool known = size.ends_with(std::string_view("\0\0\0\0", 4));
+  return (rest == 0 || 2 * rest == top) && data[13] == '\0' &&
+         (known || size == std::string_view("\xff\xff\xff\xff\xff\xff\xff\xff"));
+}
+
 // Looks at each byte once: there are many runs to look through, each from several offsets.
 bool HasMagic(std::string_view data) {
   static constexpr auto kFirst = [] {
@@ -24,10 +40,12 @@ bool HasMagic(std::string_view data) {
     for (std::string_view magic : kMagics) first[static_cast<unsigned char>(magic[0])] = true;
     return first;
   }();
-  for (size_t i = 0; i < data.size(); ++i)
+  for (size_t i = 0; i < data.size(); ++i) {
+    if (data[i] == '\x5d' && IsLzma(data.substr(i))) return true;
     if (kFirst[static_cast<unsigned char>(data[i])])
       for (std::string_view magic : kMagics)
         if (data.substr(i).starts_with(magic)) return true;
+  }
   return data.starts_with("PAR1") && data.size() > 8;  // Parquet has it at both ends
 }
 

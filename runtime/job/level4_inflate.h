@@ -18,6 +18,13 @@ class Inflater {
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
 
+  /// As new.
+  void Reset() {
+    ok_ = ::inflateReset(&stream_) == Z_OK;
+    ended_ = false;
+    total_ = 0;
+  }
+
   /// False for corrupt data, more than `max_bytes`, or bytes after the end of the stream. `text`
   /// may be null.
   bool Feed(std::string_view input, uint64_t max_bytes, std::string* text) {

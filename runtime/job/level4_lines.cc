@@ -76,7 +76,9 @@ FieldShape FieldsOf(std::string_view line, char delimiter) {
     if (more) line.remove_prefix(end + 1);
     if (shape.fields == 0) first_is_id = LooksLikeIdentifierValue(field);
     all_short = all_short && field.size() <= kMaxLabel;
-    if (field.size() > kMaxValue || field.find_first_of(" \t") != std::string_view::npos) continue;
+    if (field.size() > kMaxValue ||
+        std::any_of(field.begin(), field.end(), [](char c) { return c == ' ' || c == '\t'; }))
+      continue;
     ++values;
     if (IsLabel(field)) ++labels;
     numeric = numeric || IsNumeric(field);
@@ -110,7 +112,9 @@ constexpr std::array<Fold, 45> kFolds = {{
 }  // namespace
 
 std::string_view TakeLine(std::string_view* text) {
-  const size_t end = std::min(text->find_first_of("\n\r\f"), text->size());
+  const auto ends = [](char c) { return c == '\n' || c == '\r' || c == '\f'; };
+  const auto end =
+      static_cast<size_t>(std::find_if(text->begin(), text->end(), ends) - text->begin());
   const std::string_view line = text->substr(0, end);
   const bool crlf = text->substr(end).starts_with("\r\n");
   text->remove_prefix(std::min(end + (crlf ? 2 : 1), text->size()));
@@ -118,12 +122,12 @@ std::string_view TakeLine(std::string_view* text) {
 }
 
 std::string_view TakeWord(std::string_view* line, char extra) {
-  const char separators[] = {' ', '\t', '|', extra != '\0' ? extra : ' '};
-  const std::string_view set(separators, sizeof separators);
-  line->remove_prefix(std::min(line->find_first_not_of(set), line->size()));
-  const size_t end = std::min(line->find_first_of(set), line->size());
-  const std::string_view word = line->substr(0, end);
-  line->remove_prefix(end);
+  const char also = extra != '\0' ? extra : ' ';
+  const auto separates = [also](char c) { return c == ' ' || c == '\t' || c == '|' || c == also; };
+  const char* const start = std::find_if_not(line->begin(), line->end(), separates);
+  const char* const end = std::find_if(start, line->end(), separates);
+  const std::string_view word(start, static_cast<size_t>(end - start));
+  line->remove_prefix(static_cast<size_t>(end - line->begin()));
   return word;
 }
 
@@ -149,9 +153,17 @@ bool IsInteger(std::string_view value) {
 }
 
 bool IsNumeric(std::string_view value) {
-  return std::any_of(value.begin(), value.end(), IsDigit) &&
-         value.find_first_not_of("0123456789+-./:eETZ") == std::string_view::npos &&
-         value[0] != 'e' && value[0] != 'E' && value[0] != 'T' && value[0] != 'Z';
+  static constexpr auto kNumeric = [] {
+    std::array<bool, 256> is{};
+    for (char c : std::string_view("0123456789+-./:eETZ")) is[static_cast<unsigned char>(c)] = true;
+    return is;
+  }();
+  bool digits = false;
+  for (char c : value) {
+    if (!kNumeric[static_cast<unsigned char>(c)]) return false;
+    digits = digits || IsDigit(c);
+  }
+  return digits && value[0] != 'e' && value[0] != 'E' && value[0] != 'T' && value[0] != 'Z';
 }
 
 std::string FoldSeparators(std::string_view text) {

@@ -1,6 +1,8 @@
 #include "job/level4_runs.h"
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 namespace carrel {
 namespace {
@@ -25,25 +27,20 @@ constexpr Alphabet kHex = MakeAlphabet("0123456789abcdef", "ABCDEF", 10);
 size_t EndOfGap(std::string_view text, size_t at, const Alphabet& alphabet) {
   const bool hex = alphabet['g'] < 0;
   while (at < text.size()) {
-    const std::string_view rest = text.substr(at);
-    if (hex && (rest.starts_with("0x") || rest.starts_with("0X")))
-      at += 2;
-    else if (alphabet['\\'] < 0 && (rest.starts_with("\\n") || rest.starts_with("\\r")))
-      at += 2;
-    else if (alphabet[static_cast<unsigned char>(text[at])] >= 0)
-      return at;
-    else
-      ++at;
+    const char c = text[at], next = at + 1 < text.size() ? text[at + 1] : '\0';
+    const bool digit = alphabet[static_cast<unsigned char>(c)] >= 0;
+    if (digit && !(hex && c == '0' && (next | 0x20) == 'x')) return at;
+    at += digit || (c == '\\' && (next == 'n' || next == 'r')) ? 2 : 1;
   }
-  return at;
+  return text.size();
 }
 
 // Cuts a text into runs. A run goes on over a gap when the groups on both sides have one length,
 // and to a shorter last one over the same gap; or over the end of a long line.
 class RunCutter {
  public:
-  RunCutter(std::string_view text, const Alphabet& alphabet, const TakeDigits& take)
-      : text_(text), alphabet_(alphabet), take_(take) {}
+  RunCutter(std::string_view text, const Alphabet& alphabet, size_t least, const TakeDigits& take)
+      : text_(text), alphabet_(alphabet), least_(least), take_(take) {}
 
   Refusal Cut() {
     std::string_view gap;
@@ -51,9 +48,9 @@ class RunCutter {
       const size_t end = EndOfGroup(at);
       if (!GoesOn(end - at, gap))
         if (auto refusal = EndRun()) return refusal;
-      for (size_t i = at; i < end; ++i)
-        run_.push_back(static_cast<uint8_t>(alphabet_[static_cast<unsigned char>(text_[i])]));
       group_ = end - at;
+      groups_.push_back(text_.substr(at, group_));
+      digits_ += group_;
       at = EndOfGap(text_, end, alphabet_);
       gap = text_.substr(end, at - end);
     }
@@ -85,16 +82,25 @@ class RunCutter {
   }
 
   Refusal EndRun() {
-    auto refusal = run_.empty() ? std::nullopt : take_(run_);
-    run_.clear();
+    Digits run;
+    if (digits_ >= least_) {  // few are
+      run.reserve(digits_);
+      for (std::string_view group : groups_)
+        for (char c : group)
+          run.push_back(static_cast<uint8_t>(alphabet_[static_cast<unsigned char>(c)]));
+    }
+    groups_.clear();
+    digits_ = 0;
     repeated_ = false;
-    return refusal;
+    return run.empty() ? std::nullopt : take_(run);
   }
 
   std::string_view text_;
   const Alphabet& alphabet_;
+  size_t least_;
   const TakeDigits& take_;
-  Digits run_;
+  std::vector<std::string_view> groups_;  // of the run
+  size_t digits_ = 0;                     // in them
   size_t group_ = 0;
   bool repeated_ = false;  // the last two groups have one length
   std::string_view gap_;   // between them
@@ -127,23 +133,25 @@ const std::array<Alphabet, 3>& Base85Alphabets() {
   return kBase85;
 }
 
-Refusal ForEachRun(std::string_view text, const Alphabet& alphabet, const TakeDigits& take) {
-  return RunCutter(text, alphabet, take).Cut();
+Refusal ForEachRun(std::string_view text, const Alphabet& alphabet, size_t least,
+                   const TakeDigits& take) {
+  return RunCutter(text, alphabet, least, take).Cut();
 }
 
-void ForEachWord(std::string_view text, const Alphabet& alphabet,
+void ForEachWord(std::string_view text, const Alphabet& alphabet, size_t least,
                  const std::function<void(const Digits&)>& take) {
+  const auto is_digit = [&](char c) { return alphabet[static_cast<unsigned char>(c)] >= 0; };
   Digits word;
-  for (char c : text) {
-    const int value = alphabet[static_cast<unsigned char>(c)];
-    if (value >= 0) {
-      word.push_back(static_cast<uint8_t>(value));
-    } else if (!word.empty()) {
-      take(word);
-      word.clear();
-    }
+  for (auto at = text.begin(); at != text.end();) {
+    const auto start = std::find_if(at, text.end(), is_digit);
+    at = std::find_if_not(start, text.end(), is_digit);
+    if (static_cast<size_t>(at - start) < least || at == start) continue;
+    word.clear();
+    std::transform(start, at, std::back_inserter(word), [&](char c) {
+      return static_cast<uint8_t>(alphabet[static_cast<unsigned char>(c)]);
+    });
+    take(word);
   }
-  if (!word.empty()) take(word);
 }
 
 std::string DecodeBits(const Digits& digits, size_t from, unsigned bits) {
@@ -220,6 +228,65 @@ std::string DecodeUu(std::string_view text) {
 
 namespace {
 
+// A line of a dump: its offset, and the bytes that the groups behind it may be.
+struct DumpLine {
+  uint64_t offset = 0;
+  std::string bytes;
+};
+
+bool IsHex(char c) { return kHex[static_cast<unsigned char>(c)] >= 0; }
+
+std::optional<DumpLine> ReadDumpLine(std::string_view line) {
+  constexpr size_t kLeastOffset = 6, kMostOffset = 16, kMostGroup = 16;
+  const auto end_of_word = [&](size_t at) {
+    while (at < line.size() && IsHex(line[at])) ++at;
+    return at;
+  };
+  size_t at = end_of_word(0);
+  if (at < kLeastOffset || at > kMostOffset) return std::nullopt;
+  DumpLine read;
+  for (char c : line.substr(0, at))
+    read.offset = read.offset << 4 | static_cast<unsigned>(kHex[static_cast<unsigned char>(c)]);
+  if (at < line.size() && line[at] == ':') ++at;
+  while (at < line.size() && line[at] == ' ') {
+    while (at < line.size() && line[at] == ' ') ++at;
+    const size_t end = end_of_word(at);
+    if ((end - at) % 2 != 0 || end - at > kMostGroup) break;
+    if (end < line.size() && line[end] != ' ') break;
+    for (; at < end; at += 2)
+      read.bytes += static_cast<char>(kHex[static_cast<unsigned char>(line[at])] << 4 |
+                                      kHex[static_cast<unsigned char>(line[at + 1])]);
+  }
+  return read.bytes.empty() ? std::nullopt : std::optional(std::move(read));
+}
+
+}  // namespace
+
+std::string DecodeDump(std::string_view text) {
+  constexpr uint64_t kUsual = 16, kMost = 256;
+  std::string decoded;
+  std::optional<DumpLine> last;
+  const auto flush = [&](uint64_t next) {
+    if (!last) return;
+    // How far the offsets are apart says where the column of text begins.
+    const uint64_t apart = next - last->offset;
+    last->bytes.resize(std::min<uint64_t>(last->bytes.size(), apart - 1 < kMost ? apart : kUsual));
+    decoded += last->bytes;
+  };
+  while (!text.empty()) {
+    const size_t end = std::min(text.find_first_of("\r\n"), text.size());
+    auto line = ReadDumpLine(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!line) continue;
+    flush(line->offset);
+    last = std::move(line);
+  }
+  flush(0);
+  return decoded;
+}
+
+namespace {
+
 // The value of so many digits of hexadecimal or octal at the start of `text`, or -1.
 int NumberAt(std::string_view text, size_t count, int base) {
   if (text.size() < count) return -1;
@@ -232,13 +299,17 @@ int NumberAt(std::string_view text, size_t count, int base) {
   return value;
 }
 
+constexpr int kNothing = 0x100;  // the value of an escape that stands for no byte
+
 struct Escape {
   int value = -1;  // -1: none
   size_t length = 1;
 };
 
 Escape EscapeAt(std::string_view text) {
-  if (text[0] == '%') return {NumberAt(text.substr(1), 2, 16), 3};
+  if (text[0] == '=' && text.size() > 1 && (text[1] == '\n' || text[1] == '\r'))
+    return {kNothing, text.starts_with("=\r\n") ? 3u : 2u};
+  if (text[0] == '%' || text[0] == '=') return {NumberAt(text.substr(1), 2, 16), 3};
   if (text.size() < 2) return {};
   switch (text[1]) {
     case 'n':
@@ -268,18 +339,25 @@ Escape EscapeAt(std::string_view text) {
 
 std::string WithoutEscapes(std::string_view text, char mark, size_t least) {
   std::string plain;
-  size_t escapes = 0;
+  size_t escapes = 0, lettered = 0, others = 0;
   while (!text.empty()) {
     const size_t ordinary = std::min(text.find(mark), text.size());
     plain += text.substr(0, ordinary);
     text.remove_prefix(ordinary);
     if (text.empty()) break;
     const Escape escape = EscapeAt(text);
+    if (escape.value == kNothing) {
+      text.remove_prefix(escape.length);
+      continue;
+    }
     const bool known = escape.value >= 0 && escape.value <= 0xff;
     plain += known ? static_cast<char>(escape.value) : text[0];
+    lettered += known && (escape.value & 0xf) > 9 ? 1 : 0;
+    ++(known ? escapes : others);
     text.remove_prefix(known ? escape.length : 1);
-    escapes += known ? 1 : 0;
   }
+  // "=" is no mark in "age = 45", nor in a log's "step=30", where no digit is a letter.
+  if (mark == '=' && (others * 20 > escapes || lettered < least)) return {};
   return escapes < least ? std::string() : plain;
 }
 

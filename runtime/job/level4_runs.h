@@ -34,12 +34,14 @@ const std::array<Alphabet, 3>& Base85Alphabets();
 using Digits = std::vector<uint8_t>;
 using TakeDigits = std::function<Refusal(const Digits&)>;
 
-/// Calls `take` for each run of digits, with the groups that belong together joined, until it
-/// refuses.
-Refusal ForEachRun(std::string_view text, const Alphabet& alphabet, const TakeDigits& take);
+/// Calls `take` for each run of at least `least` digits, with the groups that belong together
+/// joined, until it refuses.
+Refusal ForEachRun(std::string_view text, const Alphabet& alphabet, size_t least,
+                   const TakeDigits& take);
 
-/// Calls `take` for each word of digits: what stands between two characters that are none.
-void ForEachWord(std::string_view text, const Alphabet& alphabet,
+/// Calls `take` for each word of at least `least` digits: what stands between two characters that
+/// are none.
+void ForEachWord(std::string_view text, const Alphabet& alphabet, size_t least,
                  const std::function<void(const Digits&)>& take);
 
 /// The bytes of the digits from `from` on, so many bits each.
@@ -55,9 +57,14 @@ Refusal ForEachByteList(std::string_view text, size_t least,
 /// What uuencode made: the bytes of the lines that have the length their first character says.
 std::string DecodeUu(std::string_view text);
 
+/// The bytes of what xxd, hexdump and od write: an offset, groups of hexadecimal digits, and the
+/// same as text in a last column that is passed over.
+std::string DecodeDump(std::string_view text);
+
 /// The text with its escapes as the bytes they stand for: with the mark '%' those of URLs (%2C),
-/// with
-/// '\\' those of programs (\n, \054, \x2c, \u002c). Empty when it has fewer than `least`.
+/// with '\\' those of programs (\n, \054, \x2c, \u002c), with '=' those of quoted-printable (=2C,
+/// and the end of a line that goes on; empty unless nearly every '=' is one). Empty when it has
+/// fewer than `least`.
 std::string WithoutEscapes(std::string_view text, char mark, size_t least);
 
 }  // namespace carrel

@@ -26,6 +26,10 @@ Refusal CheckIdentifiers(std::string_view text);
 /// `long_lines` are normal: minified scripts, drawings), and tables with patient identifiers.
 Refusal CheckTables(std::string_view text, int64_t max_rows, bool long_lines);
 
+/// Refuses a table of patient identifiers whose letters are shifted in the alphabet (rot13), whose
+/// lines are turned round, or which is turned round as a whole. Other ciphers are not known here.
+Refusal CheckCiphers(std::string_view text);
+
 /// Reads HTML and SVG as a reader sees them: refuses what CheckTables refuses in their text (rows
 /// may be elements of any kind, with character references, or comments), more than `max_rows` table
 /// rows, drawn texts or comments, and a cell that names patient identifiers. Takes time in
@@ -38,11 +42,11 @@ Refusal CheckMarkup(std::string_view text, int64_t max_rows);
 /// document: lists and objects in lists, or members of different names.
 Refusal CheckJson(std::string_view text, int64_t max_rows);
 
-/// Refuses what is encoded in base64, base32, base85, hexadecimal, uuencode, as a list of bytes or
-/// by escapes, from any offset, also one within the other, and holds a table or compressed data
-/// anywhere. Long runs of data that nothing knows are refused as well, unless `is_page`: the
-/// scripts of pages and charts bring such. Pictures must be what CheckPng and CheckJpeg accept;
-/// fonts pass. Takes time in proportion to the text.
+/// Refuses what is encoded in base64, base32, base85, hexadecimal, uuencode, as a list of bytes, as
+/// a dump (xxd, hexdump, od), in quoted-printable or by escapes, from any offset, also one within
+/// the other, and holds a table or compressed data anywhere. Long runs of data that nothing knows
+/// are refused as well, unless `is_page`: the scripts of pages and charts bring such. Pictures must
+/// be what CheckPng and CheckJpeg accept; fonts pass. Takes time in proportion to the text.
 Refusal CheckEmbedded(std::string_view text, int64_t max_rows, bool is_page);
 
 /// The part of CheckEmbedded that is for escapes (%2C, \n, \x2c).

@@ -30,10 +30,9 @@ void AppendNotation(std::string* out, char32_t c) {
 
 }  // namespace
 
-CodePoint FirstCodePoint(std::string_view text) {
+CodePoint FirstCodePointBeyondAscii(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
-  if (lead < 0x80) return {lead, 1};
   const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
   if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return {};
   char32_t value = lead & (0x7fu >> length);

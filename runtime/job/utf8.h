@@ -12,9 +12,15 @@ struct CodePoint {
   uint8_t bytes = 0;  ///< 0: the first byte of `text` starts no valid sequence
 };
 
+/// The same for text that does not begin with an ASCII character.
+CodePoint FirstCodePointBeyondAscii(std::string_view text);
+
 /// The code point at the start of `text` (not empty). Overlong forms, surrogates and values beyond
 /// U+10FFFF are invalid.
-CodePoint FirstCodePoint(std::string_view text);
+inline CodePoint FirstCodePoint(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  return lead < 0x80 ? CodePoint{lead, 1} : FirstCodePointBeyondAscii(text);
+}
 
 bool IsValidUtf8(std::string_view text);
 

@@ -16,7 +16,9 @@ install(FILES service/sysusers.conf DESTINATION lib/sysusers.d RENAME carrel.con
 install(FILES service/tmpfiles.conf DESTINATION lib/tmpfiles.d RENAME carrel.conf)
 install(FILES service/logrotate.conf DESTINATION /etc/logrotate.d RENAME carrel)
 install(FILES service/carrel.json DESTINATION ${share})
-install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${share})
+install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${share})
+# The agent's EXECUTOR: with this directory in its PYTHONPATH.
+install(FILES agent/carrel_executor.py DESTINATION ${share}/agent)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/policies DESTINATION ${share} PATTERN schemas EXCLUDE)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/policies/schemas DESTINATION ${share})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/images DESTINATION ${share}

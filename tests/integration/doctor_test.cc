@@ -50,6 +50,13 @@ TEST_F(Doctor, WithoutConfigurationNothingFollowsFromDefaults) {
   EXPECT_FALSE(std::filesystem::exists(jail_.state()));
 }
 
+TEST_F(Doctor, NothingStaysMounted) {
+  std::filesystem::create_directory(jail_.state());
+  const Json findings = Findings({"--state", jail_.state(), "--config", jail_ / "none.json"}, 1);
+  EXPECT_EQ(findings["audit (BPF)"]["state"], "ok") << findings["audit (BPF)"].dump();
+  EXPECT_THAT(ReadText("/proc/self/mountinfo"), Not(HasSubstr(jail_.state())));
+}
+
 TEST_F(Doctor, DatabasesAndLevelsAreTried) {
   const std::string password = jail_ / "password", config = jail_ / "config.json";
   WriteFile(password, "user:word");

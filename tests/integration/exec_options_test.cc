@@ -39,6 +39,34 @@ TEST(ExecOptions, WritableBeneathAnother) {
   }
 }
 
+TEST(ExecOptions, ConfigurationLikeAnyCommand) {
+  Jail jail({"act"});
+  const std::string config = jail / "config.json", id = HostId("configured");
+  WriteFile(config,
+            Json({{"state", jail.state()}, {"uid_range", {{"start", 1900000000}, {"count", 16}}}})
+                .dump());
+  const std::vector<std::string> exec = {"exec", "--id", id, "--rootfs", jail.rootfs()};
+  auto run = [&](std::vector<std::string> options, const std::vector<std::string>& more,
+                 const StartOptions& start = {}) {
+    options.insert(options.end(), more.begin(), more.end());
+    Process process = jail.StartCarrel(options, start);
+    const int status = process.Wait();
+    return Outcome{status, process.Out(), process.Err()};
+  };
+  StartOptions environment;
+  environment.environment = {"CARREL_CONFIG=" + config};
+  const Outcome planned = run(exec, {"--config", config, "--dry-run", "--", "/act"});
+  EXPECT_THAT(planned.out, HasSubstr("1900000000")) << planned.err;
+  const Outcome by_option = run(exec, {"--config", config, "--", "/act", "cwd"});
+  EXPECT_EQ(by_option.out, "/\n") << by_option.err;
+  EXPECT_EQ(run({"audit", "show", id, "--config", config}, {}).status, 0);
+  EXPECT_EQ(run({"audit", "show", id}, {}, environment).status, 0);
+  EXPECT_EQ(run({"audit", "show", id, "--state", jail.state()}, {}).status, 0);
+  const Outcome missing = run(exec, {"--config", jail / "none.json", "--", "/act"});
+  EXPECT_EQ(missing.status, 2) << missing.err;
+  EXPECT_THAT(missing.err, HasSubstr("none.json"));
+}
+
 TEST(ExecOptions, Env) {
   Jail jail({"act"});
   const Outcome outcome = jail.Run({"--env", "A=1", "--env", "B=x=y z", "--env", "HOME=/work",

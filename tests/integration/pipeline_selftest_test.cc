@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "support/leftovers.h"
+#include "support/postgres.h"
 #include "support/study.h"
 
 namespace carrel::testing_support {
@@ -120,6 +121,37 @@ TEST_F(Selftest, AllStudiesPassOnAGoodHost) {
   EXPECT_EQ(ReadFile(study_.path() + "/policies/projects.json").value_or("").find("selftest"),
             std::string::npos);
   EXPECT_NE(study_.Carrel({"image", "inspect", "selftest-query:v1"}).exit_code, 0);
+}
+
+// The counts are those of the database that was named, and opted-out patients are in or out of it.
+TEST_F(Selftest, OptOutsInAPostgresql) {
+  MakeImages();
+  Postgres postgres;
+  const auto as_reader = [&](const std::string& sql) {
+    postgres.Admin("set role reader; " + sql, "records");
+  };
+  as_reader("create table patients (patient_id int primary key, age int, region text)");
+  as_reader("insert into patients select i, i % 90, 'East' from generate_series(1, 700) i");
+  as_reader("create table PatientsWithTypeOneDissent (patient_id int primary key)");
+  as_reader("insert into PatientsWithTypeOneDissent select i from generate_series(7, 77, 7) i");
+  auto done = Run({"--json", "--database", postgres.DirectUrl() + "?sslmode=disable", "opt-outs"});
+  const Json report = Json::parse(done.output, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << done.errors << done.output;
+  size_t rows = 0;
+  for (const Json& check : report["checks"]) {
+    if (check["study"] != "opt-outs") continue;
+    EXPECT_EQ(check["outcome"], "passed") << check.dump(2);
+    if (check["what"].get<std::string>().starts_with("rows")) ++rows;
+  }
+  EXPECT_EQ(rows, 3u) << report["checks"].dump(1);
+  EXPECT_EQ(done.exit_code, 0) << done.errors;
+  const std::string results = Directory(report) + "/results/opt-outs-";
+  for (const auto& [project, lines] : {std::pair{"listed", 701}, {"unlisted", 690}}) {
+    const std::string text = ReadFile(results + project + "/high_privacy/workspaces/selftest-" +
+                                      project + "/output/dataset.csv")
+                                 .value_or("");
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), lines) << project;
+  }
 }
 
 TEST_F(Selftest, AWrongExpectationFailsAndIsCompared) {

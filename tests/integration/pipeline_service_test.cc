@@ -264,6 +264,10 @@ TEST_F(Installed, RunsFromThere) {
   EXPECT_TRUE(std::filesystem::exists(share + "/images/sqlrunner/recipe.json"));
   EXPECT_TRUE(std::filesystem::exists(share + "/schemas/carrel-config.schema.json"));
   EXPECT_TRUE(std::filesystem::exists(Place("/etc/logrotate.d/carrel")));
+  auto executor = RunChecked(
+      {"python3", "-c", "import carrel_executor; carrel_executor.CarrelExecutor"},
+      {.environment = {{"PYTHONPATH", share + "/agent"}, {"PYTHONDONTWRITEBYTECODE", "1"}}});
+  EXPECT_TRUE(executor.has_value()) << executor.error().ToString();
   EXPECT_FALSE(std::filesystem::exists(share + "/studies/demo"));
   // The example configuration is one; its groups are those that sysusers makes.
   auto config = ReadJsonFile(share + "/carrel.json");

@@ -35,6 +35,36 @@ size_t Count(const std::string& text, const std::string& part) {
   return count;
 }
 
+// The action's own status, or that its outputs are missing, is what counts.
+TEST(RunResults, ADirectoryWhereAFileIsExpected) {
+  Study study;
+  const Json spec = {{"output/table.csv", "moderately_sensitive"}};
+  for (const auto& [end, status] : {std::pair{"exit 5", "5"}, {"exit 0", "0"}}) {
+    const JobRun run = study.Run(study.Job(
+        std::string("mkdir -p output/table.csv/inner; echo x > output/table.csv/x; ") + end, spec));
+    EXPECT_EQ(run.exit_code, 1) << run.errors;
+    EXPECT_EQ(run.results()["exit_code"].dump(), status) << run.output;
+    EXPECT_EQ(run.results()["unmatched_patterns"], Json::array({"output/table.csv"}));
+    EXPECT_FALSE(Exists(study.level4("output"))) << end;
+    EXPECT_FALSE(Exists(study.level3("output"))) << end;
+  }
+  // One of the workspace's, where a failed action's file would go.
+  std::filesystem::create_directories(study.level4("z.csv"));
+  const JobRun run = study.Run(
+      study.Job("mkdir -p new; echo a,b > new/a.csv; echo a,b > z.csv; exit 5",
+                {{"**/*.csv", "moderately_sensitive"}, {"z.csv", "moderately_sensitive"}}));
+  EXPECT_EQ(run.exit_code, 1) << run.errors << run.output;
+  EXPECT_EQ(run.results()["exit_code"], 5);
+  EXPECT_THAT(run.results()["skipped"].dump(), HasSubstr("z.csv: the workspace has a directory"));
+  EXPECT_FALSE(Exists(study.level4("new")));
+  EXPECT_FALSE(Exists(study.level3("new")));
+  const JobRun succeeded =
+      study.Run(study.Job("echo a,b > z.csv", {{"z.csv", "moderately_sensitive"}}));
+  EXPECT_EQ(succeeded.exit_code, 3) << succeeded.output;
+  EXPECT_THAT(succeeded.errors, HasSubstr("z.csv: the workspace has a directory"));
+  EXPECT_THAT(SettledLeftovers(study), IsEmpty());
+}
+
 TEST(RunResults, OutputsByLevelWhateverTheActionChose) {
   Study study;
   study.config()["levels"] = {

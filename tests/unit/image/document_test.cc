@@ -213,6 +213,10 @@ TEST_F(DocumentTest, SaysWhatIsMissing) {
   EXPECT_HOLDS(Why(), "cannot be opened: ENOENT");
   Write("layout/readme", "x");
   EXPECT_HOLDS(Why(), "neither an OCI layout nor a docker-archive");
+  // As `skopeo copy IMAGE dir:layout` writes it.
+  Write("layout/version", "Directory Transport Version: 1.1\n");
+  Write("layout/manifest.json", R"({"schemaVersion": 2, "config": {}, "layers": []})");
+  EXPECT_HOLDS(Why(), "skopeo copy dir:");
   Layout("layout", {layer_});
   ASSERT_EQ(::unlink((path_ + "/" + BlobPath(layer_.blob)).c_str()), 0);
   EXPECT_HOLDS(Why(), Sha256Hex(layer_.blob));

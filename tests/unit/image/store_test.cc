@@ -17,6 +17,12 @@ class ImageStoreTest : public StoreTest {
     EXPECT_TRUE(image.has_value()) << (image ? "" : image.error().ToString());
     return image ? *image : Image{};
   }
+  // The same size, and the same inode: damage by the disk.
+  static void Overwrite(const std::string& path, const std::string& text) {
+    auto fd = OpenPath(path, O_WRONLY);
+    ASSERT_TRUE(fd.has_value()) << path;
+    ASSERT_TRUE(WriteAll(fd->get(), text).has_value());
+  }
   std::string ReadTree(const Image& image) {
     auto text = ReadFile(path_ + "/state/images/trees/" + image.digest.substr(7));
     return text ? *text : "";
@@ -200,6 +206,64 @@ TEST_F(ImageStoreTest, AnImportHealsADamagedBlob) {
   EXPECT_FALSE(Store().Verify("one:v1")->empty());
   Make("two:v1", {shared, PlainLayer({File("a", "1")})});
   EXPECT_TRUE(Store().Verify("one:v1")->empty());
+}
+
+TEST_F(ImageStoreTest, AStoredImageIsCheckedLikeAnyOther) {
+  const Layer layer = CompressedLayer({File("a", "1")}, ARCHIVE_FILTER_GZIP);
+  const Image image = Make("one:v1", {layer});
+  const std::string layout = Layout("layout", {layer});
+  ImportOptions options;
+  options.name = "two:v1";
+  ASSERT_TRUE(Store().Import(layout, options).has_value());
+  std::string bad = layer.blob;
+  bad[bad.size() / 2] ^= 1;
+  Write("layout/blobs/sha256/" + Sha256Hex(layer.blob), bad);
+  options.name = "three:v1";
+  auto again = Store().Import(layout, options);
+  ASSERT_FALSE(again.has_value());
+  EXPECT_HOLDS(again.error().ToString(), "its digest is sha256:" + Sha256Hex(bad));
+  EXPECT_FALSE(Store().Resolve("three:v1").has_value());
+  EXPECT_TRUE(Store().Verify("one:v1")->empty());
+}
+
+TEST_F(ImageStoreTest, AStoredImageThatIsDamagedGetsNoNewName) {
+  const Layer layer = PlainLayer({File("a", "right")});
+  const Image image = Make("one:v1", {layer});
+  Overwrite(image.rootfs + "/a", "wrong");
+  auto again = Import({layer}, "two:v1");
+  ASSERT_FALSE(again.has_value());
+  EXPECT_HOLDS(again.error().ToString(), "is stored, and damaged: rootfs/a");
+  ASSERT_TRUE(Store().Remove(image.digest).has_value());
+  Make("two:v1", {layer});
+  EXPECT_TRUE(Store().Verify("two:v1")->empty());
+}
+
+TEST_F(ImageStoreTest, AnObjectIsReadBeforeATreeGetsIt) {
+  const Image one = Make("one:v1", {PlainLayer({File("a", "right")})});
+  Overwrite(one.rootfs + "/a", "wrong");
+  const std::vector<Layer> other = {PlainLayer({File("b", "right")})};
+  auto shared = Import(other, "two:v1");
+  ASSERT_FALSE(shared.has_value());
+  EXPECT_HOLDS(shared.error().ToString(), "a stored object is damaged");
+  // Without a tree that has it, it is replaced.
+  ASSERT_EQ(::unlink((one.rootfs + "/a").c_str()), 0);
+  EXPECT_EQ(Read(Make("two:v1", other), "b"), "right");
+  EXPECT_TRUE(Store().Verify("two:v1")->empty());
+}
+
+TEST_F(ImageStoreTest, NothingIsKeptThatNoTreeHas) {
+  std::vector<Layer> layers;
+  for (int i = 0; i < 30; ++i)
+    layers.push_back(PlainLayer({File("status", Numbered(i)), File(Numbered(i), "own")}));
+  const Image image = Make("thirty:v1", layers);
+  EXPECT_EQ(CountObjects(), 2u);
+  ASSERT_TRUE(Store().Tag("thirty:v1", "thirty:v2").has_value());
+  Write("state/images/objects/ab/ab00", "of an import long ago");
+  ASSERT_TRUE(Store().Remove("thirty:v1").has_value());
+  EXPECT_EQ(CountObjects(), 2u);
+  EXPECT_TRUE(Store().Verify("thirty:v2")->empty());
+  ASSERT_TRUE(Store().Remove("thirty:v2").has_value());
+  ExpectEmptyStore();
 }
 
 TEST_F(ImageStoreTest, TheSameLayerTwice) {

@@ -6,12 +6,12 @@
 #include <regex>
 
 #include "base/fs.h"
-#include "unit/job/outputs_support.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
 
-using outputs_testing::TempDir;
+using testing_support::TempDir;
 using Stream = ActionLog::Stream;
 
 constexpr int64_t kTime = 1785588896123456789;  // 2026-08-01T12:54:56.123456789Z

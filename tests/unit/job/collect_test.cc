@@ -16,12 +16,12 @@
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/subprocess.h"
-#include "unit/job/outputs_support.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
 
-using outputs_testing::TempDir;
+using testing_support::TempDir;
 
 class CollectTest : public testing::Test {
  protected:
@@ -261,6 +261,13 @@ TEST_F(CollectTest, TamperingWithholdsEverythingFromLevel4) {
   EXPECT_EQ(dir_.Read("high/output/ok.txt"), "fine\n");
 }
 
+TEST_F(CollectTest, TheWorkspaceItselfHasAName) {
+  dir_.Write("originals/code.py", "original");
+  request_.originals.insert("code.py");
+  ASSERT_EQ(::setxattr((dir_ / "scratch").c_str(), "user.overlay.opaque", "y", 1, 0), 0);
+  EXPECT_EQ(Collect().tampered, Names{"/workspace: the directory was replaced"});
+}
+
 TEST_F(CollectTest, AChangedInputIsNoOutput) {
   dir_.Write("originals/output/in.csv", "1");
   request_.originals = {"output/in.csv"};
@@ -362,6 +369,33 @@ TEST_F(CollectTest, ADirectoryInTheWayIsAnErrorAndNothingChanges) {
   EXPECT_EQ(collection.error().where, "output/a.csv");
   EXPECT_EQ(dir_.Read("high/output/b.csv"), "old");
   EXPECT_EQ(Files("high"), (Names{"output", "output/a.csv", "output/b.csv"}));
+}
+
+TEST_F(CollectTest, ADirectoryInTheWayLeavesNoEmptyDirectories) {
+  request_.output_spec = {{"**/*.txt", Level::kModeratelySensitive}};
+  dir_.Write("scratch/new/a.txt", "x\n");
+  dir_.Write("scratch/z.txt", "x\n");
+  ::mkdir((dir_ / "medium/z.txt").c_str(), 0755);
+  auto collection = CollectOutputs(request_);
+  ASSERT_FALSE(collection.has_value());
+  EXPECT_EQ(collection.error().where, "z.txt");
+  EXPECT_TRUE(Files("high").empty());
+  EXPECT_EQ(Files("medium"), Names{"z.txt"});
+  // A file where a directory belongs.
+  ::unlink(Scratch("z.txt").c_str());
+  dir_.Write("scratch/y/b.txt", "x\n");
+  dir_.Write("medium/y", "");
+  ASSERT_FALSE(CollectOutputs(request_).has_value());
+  EXPECT_TRUE(Files("high").empty());
+  EXPECT_EQ(Files("medium"), (Names{"y", "z.txt"}));
+}
+
+TEST_F(CollectTest, ADirectoryIsNoEarlierCopy) {
+  dir_.Write("scratch/output/a.csv", "level 3");
+  dir_.Write("medium/output/a.csv/b.txt", "another's");
+  Collect();
+  EXPECT_EQ(dir_.Read("high/output/a.csv"), "level 3");
+  EXPECT_EQ(dir_.Read("medium/output/a.csv/b.txt"), "another's");
 }
 
 // A write that fails midway (here: the limit on file size stands for a full disk).

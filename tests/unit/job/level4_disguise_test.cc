@@ -3,33 +3,17 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <algorithm>
+
+#include "base/subprocess.h"
 #include "job/identifier_names.h"
-#include "job/level4_checks.h"
 #include "job/level4_runs.h"
-#include "unit/job/outputs_support.h"
+#include "unit/job/level4_fixture.h"
 
 namespace carrel {
 namespace {
 
-class Level4DisguiseTest : public testing::Test {
- protected:
-  std::string Reason(const std::string& name, std::string_view content) {
-    dir_.Write("file", content);
-    const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
-    auto verdict = CheckLevel4(fd.get(), "output/" + name, Level4Rules());
-    EXPECT_TRUE(verdict.has_value());
-    return verdict ? verdict->refusal.value_or("") : "";
-  }
-  void Passes(const std::string& name, std::string_view content) {
-    EXPECT_EQ(Reason(name, content), "") << name << ":\n" << content.substr(0, 300);
-  }
-  void Withheld(const std::string& name, std::string_view content, const std::string& why) {
-    const std::string reason = Reason(name, content);
-    EXPECT_NE(reason.find(why), std::string::npos) << name << " gave \"" << reason << "\":\n"
-                                                   << content.substr(0, 300);
-  }
-  outputs_testing::TempDir dir_;
-};
+class Level4DisguiseTest : public Level4Fixture {};
 
 const char kNamesPatients[] = "patient identifiers";
 
@@ -166,6 +150,139 @@ TEST_F(Level4DisguiseTest, Escapes) {
   Withheld("a.log", bytes + "'\n", "compressed data in escapes");
 }
 
+std::string Rot(const std::string& text, int by) {
+  std::string turned = text;
+  for (char& c : turned)
+    if (const char base = c >= 'a' && c <= 'z' ? 'a' : 'A'; c >= base && c < base + 26)
+      c = static_cast<char>(base + (c - base + by) % 26);
+  return turned;
+}
+
+TEST_F(Level4DisguiseTest, LettersInAnotherPlace) {
+  const std::string rows = PatientRows();
+  std::string lines;
+  for (size_t at = 0, end; (end = rows.find('\n', at)) != std::string::npos; at = end + 1)
+    lines += std::string(rows.rend() - static_cast<std::ptrdiff_t>(end),
+                         rows.rend() - static_cast<std::ptrdiff_t>(at)) +
+             "\n";
+  for (const std::string& text :
+       {Rot(rows, 13), Rot(rows, 3), std::string(rows.rbegin(), rows.rend()), lines, Rot(lines, 13),
+        Rot(PatientRows(";", "\n", "NHS number"), 13)})
+    for (const char* file : {"a.csv", "a.txt", "a.md", "a.log", "a.html"})
+      Withheld(file, text, kNamesPatients);
+  std::string many;
+  for (int by = 1; by < 26; ++by) many += Rot("patient_id", by) + "\n";
+  Withheld("a.txt", many, "several ciphers");
+  Passes("a.txt", "the word cngvrag_vq is patient_id in rot13, di_tneitap turned round\n");
+}
+
+TEST_F(Level4DisguiseTest, LettersBetweenTheFields) {
+  for (const char* letter : {"x", "q", "Z"})
+    for (const char* file : {"a.csv", "a.txt", "a.log", "a.md"})
+      Withheld(file, PatientRows(letter), kNamesPatients);
+  Passes("a.txt", "missing_patient_id\n12345\nwithout_patient_id_or_sex\n234 of 5678\n");
+  Passes("a.txt", "Column patient_id\n12345\n67x89\n");
+}
+
+TEST_F(Level4DisguiseTest, ThePatid) {
+  for (const char* name : {"patid", "PATID", "pat_id", "cprd_patid"})
+    for (const char* file : {"a.csv", "a.txt"})
+      Withheld(file, PatientRows(",", "\n", name), kNamesPatients);
+  Passes("a.csv", "n_patid,missing_patid\n1024,12\n");
+  Passes("a.csv", "compatid,sex\n1024,F\n");
+}
+
+// `data` as a raw stream of deflate's, without header or checksum.
+std::string Deflated(const std::string& data, int level) {
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string out(deflateBound(&stream, data.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
+  stream.avail_in = static_cast<uInt>(data.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+std::string Tool(const std::vector<std::string>& argv, const std::string& input) {
+  SubprocessOptions options;
+  options.input = input;
+  auto result = RunChecked(argv, options);
+  EXPECT_TRUE(result.has_value()) << argv[0];
+  return result.value_or("");
+}
+
+TEST_F(Level4DisguiseTest, ShortPackedData) {
+  for (int level : {1, 9}) {
+    const std::string packed = Deflated(PatientRows(), level);
+    ASSERT_LT(packed.size(), 2000u);
+    for (const std::string& text :
+         {Encoded(packed, kBase64Digits, 6), Encoded(packed, "0123456789abcdef", 4),
+          Encoded(packed, kBase32Digits, 5)})
+      Withheld("a.txt", "data: " + text + "\n", kNamesPatients);
+    std::string list;
+    for (char c : packed) list += std::to_string(static_cast<unsigned char>(c)) + ", ";
+    Withheld("a.txt", "[" + list + "]\n", kNamesPatients);
+  }
+  const std::string lzma = Tool({"xz", "--format=lzma", "--stdout"}, PatientRows());
+  ASSERT_LT(lzma.size(), 2000u);
+  Withheld("a.txt", Encoded(lzma, kBase64Digits, 6) + "\n", "compressed data in base64");
+  Withheld("a.txt", Encoded(lzma, "0123456789abcdef", 4) + "\n", "compressed data in hexadecimal");
+}
+
+// As `xxd` writes it; `hexdump -C` has a blank more in the middle, and bars.
+std::string Dump(const std::string& data, size_t group, bool colon, bool text) {
+  std::string dump;
+  for (size_t at = 0; at < data.size(); at += 16) {
+    char number[16];
+    snprintf(number, sizeof number, colon ? "%08zx:" : "%07zx", at);
+    dump += number;
+    const std::string line = data.substr(at, 16);
+    for (size_t i = 0; i < line.size(); ++i) {
+      snprintf(number, sizeof number, "%02x", static_cast<unsigned char>(line[i]));
+      dump += (i % group == 0 ? " " : "") + std::string(number);
+    }
+    std::string shown = line;
+    std::replace(shown.begin(), shown.end(), '\n', '.');
+    dump += (text ? "  " + shown : "") + "\n";
+  }
+  return dump;
+}
+
+TEST_F(Level4DisguiseTest, Dumps) {
+  const std::string rows = PatientRows();
+  std::string swapped = rows + (rows.size() % 2 == 0 ? "" : " ");
+  for (size_t i = 0; i < swapped.size(); i += 2) std::swap(swapped[i], swapped[i + 1]);
+  for (const std::string& dump :
+       {Dump(rows, 2, true, true), Dump(rows, 1, true, true), Dump(rows, 4, true, true),
+        Dump(rows, 1, false, false), Dump(swapped, 2, false, false)})
+    for (const char* file : {"a.txt", "a.log", "a.md", "a.html"})
+      Withheld(file, dump, kNamesPatients);
+  Passes("a.txt", Dump("Only a text, and no more than that.\n", 2, true, true));
+}
+
+TEST_F(Level4DisguiseTest, QuotedPrintable) {
+  std::string all, some;
+  for (char c : PatientRows()) {
+    char escape[8];
+    snprintf(escape, sizeof escape, "=%02X", static_cast<unsigned char>(c));
+    all += escape;
+    if (all.size() % 75 == 0) all += "=\n";
+    some += c == ',' || c == '\n' || c == '_' ? std::string(escape) : std::string(1, c);
+    if (some.size() % 60 == 0) some += "=\r\n";
+  }
+  for (const std::string& text : {all, some})
+    for (const char* file : {"a.txt", "a.log", "a.md"}) Withheld(file, text + "\n", kNamesPatients);
+  std::string log;
+  for (int i = 0; i < 6000; ++i)
+    log += "epoch " + std::to_string(i) + " step=" + std::to_string(20 + i % 60) +
+           " loss=" + std::to_string(31 + i % 9) + "\n";
+  Passes("a.log", log);
+}
+
 TEST_F(Level4DisguiseTest, LongRunsThatNothingKnows) {
   std::string noise;
   for (uint32_t i = 0, state = 1; i < 3000; ++i, state = state * 1664525u + 1013904223u)
@@ -208,7 +325,7 @@ TEST(Level4Runs, GroupsThatBelongTogether) {
   const Encoding& hex = Encodings()[2];
   const auto runs = [&](std::string_view text) {
     std::string found;
-    EXPECT_EQ(ForEachRun(text, hex.digits,
+    EXPECT_EQ(ForEachRun(text, hex.digits, 1,
                          [&](const Digits& run) -> Refusal {
                            found += std::to_string(run.size()) + " ";
                            return std::nullopt;

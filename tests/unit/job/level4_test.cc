@@ -8,37 +8,12 @@
 
 #include "base/subprocess.h"
 #include "job/csv_sniff.h"
-#include "job/level4_checks.h"
-#include "unit/job/outputs_support.h"
+#include "unit/job/level4_fixture.h"
 
 namespace carrel {
 namespace {
 
-using outputs_testing::TempDir;
-
-class Level4Test : public testing::Test {
- protected:
-  Level4Verdict Verdict(const std::string& name, std::string_view content) {
-    dir_.Write("file", content);
-    const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
-    auto verdict = CheckLevel4(fd.get(), "output/" + name, rules_);
-    EXPECT_TRUE(verdict.has_value());
-    return verdict ? *verdict : Level4Verdict{};
-  }
-  std::string Reason(const std::string& name, std::string_view content) {
-    return Verdict(name, content).refusal.value_or("");
-  }
-  void Passes(const std::string& name, std::string_view content) {
-    EXPECT_EQ(Reason(name, content), "") << name << ":\n" << content.substr(0, 300);
-  }
-  void Withheld(const std::string& name, std::string_view content, const std::string& why) {
-    const std::string reason = Reason(name, content);
-    EXPECT_NE(reason.find(why), std::string::npos) << name << " gave \"" << reason << "\":\n"
-                                                   << content.substr(0, 300);
-  }
-  TempDir dir_;
-  Level4Rules rules_;
-};
+class Level4Test : public Level4Fixture {};
 
 std::string Repeat(int times, const std::string& text) {
   std::string all;
@@ -661,7 +636,7 @@ TEST_F(Level4Test, EncodedAtAnyOffset) {
 
 // Each of these takes a very long time if a check costs the square of a line's length.
 TEST_F(Level4Test, HostileTextEndsSoon) {
-  const size_t size = 1u << 20;
+  const size_t size = 1u << 19;
   const std::string many = Repeat(static_cast<int>(size / 11), "patient_id,");
   for (const std::string& text :
        {"patient_id " + std::string(size, '='), "patient_id " + std::string(size, ':'),

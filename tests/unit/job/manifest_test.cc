@@ -4,12 +4,12 @@
 #include <sys/wait.h>
 
 #include "base/json.h"
-#include "unit/job/outputs_support.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
 
-using outputs_testing::TempDir;
+using testing_support::TempDir;
 
 class ManifestTest : public testing::Test {
  protected:

@@ -6,12 +6,12 @@
 #include <thread>
 
 #include "job/messages.h"
-#include "unit/job/outputs_support.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
 
-using outputs_testing::TempDir;
+using testing_support::TempDir;
 
 TEST(Metadata, HasTheMembersOfTheContractInOrder) {
   JobDefinition job;

@@ -7,12 +7,12 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/subprocess.h"
-#include "unit/job/outputs_support.h"
+#include "support/temp_dir.h"
 
 namespace carrel {
 namespace {
 
-using outputs_testing::TempDir;
+using testing_support::TempDir;
 
 // What pathlib itself finds, for every pattern over one tree of files.
 const char kOracle[] = R"(
