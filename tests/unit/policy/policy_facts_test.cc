@@ -77,6 +77,28 @@ TEST(WhoCan, TakesNamesAsPeopleWriteThem) {
   EXPECT_NE(Answer("include type-one-opt-outs").find("with sqlrunner"), std::string::npos);
 }
 
+// Two spellings of a dataset are two permissions: none of those who have either is left out.
+TEST(WhoCan, TellsOfEverySpellingOfADataset) {
+  PolicyFiles files = ShippedFiles();
+  const std::string file = "permissions/datasets.json";
+  Json grants = Json::parse(files.at(file));
+  Json grant = grants["grants"][0];
+  for (auto [project, name] :
+       {std::pair{"POS-2025-9001", "rare_set"}, {"POS-2025-9002", "Rare-Set"}}) {
+    grant["project"] = project;
+    grant["datasets"] = {name};
+    grant["date"] = "2026-01-01";
+    grant.erase("expires");
+    grants["grants"].push_back(grant);
+  }
+  files[file] = grants.dump();
+  auto policy = DecodePolicy(files);
+  ASSERT_TRUE(policy.has_value()) << policy.error().ToString();
+  auto lines = WhoCan(*policy, "use dataset rare_set", kNow);
+  ASSERT_TRUE(lines.has_value());
+  EXPECT_EQ(lines->size(), 2u) << testing_support::Join(*lines);
+}
+
 TEST(PolicyDiff, TheSamePolicyChangesNothing) {
   EXPECT_TRUE(DiffPolicies(ShippedPolicy(), ShippedPolicy(), kNow).empty());
   EXPECT_EQ(DiffAfter("tools.json", R"([{"op":"replace","path":"/tools/r/description",
