@@ -185,7 +185,7 @@ TEST(RelaySurplus, IsToldAndNeverConnected) {
                               .port = server.port(),
                               .max_connections = 2,
                               .max_surplus = 3,
-                              .surplus_seconds = 2},
+                              .surplus_seconds = 3},
                              factory, *records);
   std::vector<UniqueFd> all;
   auto dial = [&](const std::string& says) {
@@ -204,6 +204,8 @@ TEST(RelaySurplus, IsToldAndNeverConnected) {
   ::usleep(100'000);
   UniqueFd reset = Dial(port);
   EXPECT_TRUE(EndsSoon(reset.get()));
+  char byte = 0;
+  EXPECT_EQ(::recv(all.back().get(), &byte, 1, MSG_DONTWAIT), -1) << "while the silent ones wait";
   // ...for a short time.
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(EndsSoon(all[all.size() - 1 - i].get()));
   all.resize(2);
