@@ -106,6 +106,31 @@ TEST(PolicyDiff, TheSamePolicyChangesNothing) {
             "");
 }
 
+// Of two grants of the same, by id and by number, one goes: nobody loses anything, and who-can and
+// the decision name the other.
+TEST(PolicyDiff, OneOfTwoGrantsOfTheSame) {
+  const std::string file = "permissions/ndoo.json";
+  PolicyFiles files = ShippedFiles();
+  Json list = Json::parse(files.at(file));
+  Json grant = {{"project", "POS-2025-9001"},
+                {"reason", "why"},
+                {"approver", "lead"},
+                {"date", "2026-01-01"},
+                {"link", "https://x"}};
+  list["grants"] = {grant, grant};
+  list["grants"][1]["project"] = 9001;
+  files[file] = list.dump();
+  const Policy both = *DecodePolicy(files);
+  list["grants"].erase(0);
+  list["grants"][0]["reason"] = "the other";
+  files[file] = list.dump();
+  const Policy one = *DecodePolicy(files);
+  EXPECT_TRUE(DiffPolicies(both, one, kNow).empty());
+  EXPECT_EQ(Join(*WhoCan(one, "include ndoo", kNow)),
+            "POS-2025-9001: the other (permissions/ndoo.json#/grants/0)\n");
+  EXPECT_EQ(one.EhrqlPermissions("POS-2025-9001", kNow).count("include_ndoo"), 1u);
+}
+
 TEST(PolicyDiff, Grants) {
   EXPECT_EQ(
       DiffAfter("permissions/type-one-opt-outs.json", R"([{"op":"remove","path":"/grants/0"}])"),
