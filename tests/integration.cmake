@@ -48,6 +48,13 @@ foreach(kind integration escape)
   endforeach()
 endforeach()
 
+# A client with libpq's pipeline mode, which no tool of PostgreSQL's uses with errors.
+add_executable(pipeline_client ${CMAKE_CURRENT_SOURCE_DIR}/support/pipeline.cc)
+find_path(LIBPQ_INCLUDE libpq-fe.h PATH_SUFFIXES postgresql REQUIRED)
+target_include_directories(pipeline_client PRIVATE ${LIBPQ_INCLUDE})
+target_link_libraries(pipeline_client PRIVATE pq)
+add_dependencies(integration_gateway_postgres_test pipeline_client)
+
 # It compiles a profile, and asks the filter.
 target_link_libraries(integration_audit_profile_test PRIVATE carrel_launch)
 

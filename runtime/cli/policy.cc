@@ -30,16 +30,23 @@ Result<Policy> PolicyInForce(const PolicyOptions& options, const HostConfig& hos
   return options.policies.empty() ? LoadHostPolicy(host, NowNs()) : LoadPolicy(options.policies);
 }
 
-// A directory, a bundle, or a revision of the git repository here.
+// A directory, a bundle, or a revision of the git repository here. Whoever changes a policy in a
+// repository can add a directory "main" to it, too: that it would be compared with instead of the
+// branch is not for the changed files to say.
 Result<Policy> PolicyOf(const std::string& name) {
   struct stat info {};
   const bool there = ::stat(name.c_str(), &info) == 0;
+  const bool path = name.starts_with('/') || name.starts_with("./") || name.starts_with("../");
+  std::error_code error;
+  auto files = path ? Result<PolicyFiles>(BadInput(name, "there is no such file or directory"))
+                    : ReadPolicyRevision(name, std::filesystem::current_path(error).string());
+  if (there && files)
+    return BadInput(name, "is a git revision, and a file or directory here, too",
+                    "Write ./" + name + " for what is here, or remove that");
   if (there && S_ISREG(info.st_mode)) return PolicyOfBundle(name);
   if (there) return LoadPolicy(name);
-  std::error_code error;
-  CARREL_ASSIGN(PolicyFiles files,
-                ReadPolicyRevision(name, std::filesystem::current_path(error).string()));
-  auto policy = DecodePolicy(files);
+  if (!files) return std::move(files).error();
+  auto policy = DecodePolicy(*files);
   if (!policy) policy.error().where = name;
   return policy;
 }

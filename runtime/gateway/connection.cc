@@ -3,6 +3,8 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 
 namespace carrel::gateway {
@@ -30,8 +32,8 @@ void SetOptions(tcp::socket& socket) {
 
 }  // namespace
 
-Connection::Connection(LoopShared& shared, uint64_t id, tcp::socket client)
-    : shared_(shared), id_(id), client_(std::move(client)), server_(shared.io) {
+Connection::Connection(LoopShared& shared, uint64_t id, tcp::socket client, bool surplus)
+    : shared_(shared), id_(id), surplus_(surplus), client_(std::move(client)), server_(shared.io) {
   client_.name = "the action";
   client_.connected = true;
   server_.name = "the database";
@@ -39,7 +41,12 @@ Connection::Connection(LoopShared& shared, uint64_t id, tcp::socket client)
 }
 
 Connection::Connection(LoopShared& shared, uint64_t id)
-    : shared_(shared), id_(id), client_(shared.io), server_(shared.io), cancels_other_(true) {
+    : shared_(shared),
+      id_(id),
+      surplus_(false),
+      client_(shared.io),
+      server_(shared.io),
+      cancels_other_(true) {
   server_.name = "the database";
   opened_ns_ = active_ns_ = MonotonicNs();
 }
@@ -92,9 +99,21 @@ void Connection::Unreachable(int code) {
   protocol_->ConnectFailed("the database cannot be reached: " + ErrnoName(code));
 }
 
+// A connect that does not happen: later, as the protocol may be in the middle of a call.
+void Connection::TellNoRoom() {
+  boost::asio::post(shared_.io, [self = shared_from_this()] {
+    if (self->state_ != State::kOpen) return;
+    self->connecting_ = false;
+    self->protocol_->NoRoom("too many connections: the job may have " +
+                            std::to_string(self->shared_.options.max_connections) + " at once");
+    self->Update();
+  });
+}
+
 void Connection::Connect() {
   connecting_ = true;
   connecting_ns_ = MonotonicNs();
+  if (surplus_) return TellNoRoom();
   error_code error;
   server_.socket.open(shared_.database.protocol(), error);
   if (error) {
@@ -249,7 +268,9 @@ void Connection::Tick(int64_t now_ns) {
     connecting_ = false;
     Unreachable(ETIMEDOUT);
   } else if (!protocol_->LoggedIn()) {
-    if (now_ns - opened_ns_ >= options.login_seconds * kSecondNs) Close("the login took too long");
+    const uint32_t most =
+        surplus_ ? std::min(options.surplus_seconds, options.login_seconds) : options.login_seconds;
+    if (now_ns - opened_ns_ >= most * kSecondNs) Close("the login took too long");
   } else if (!protocol_->Busy() && now_ns - active_ns_ >= options.idle_seconds * kSecondNs) {
     Close("idle for too long");
   }

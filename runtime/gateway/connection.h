@@ -30,7 +30,8 @@ struct LoopShared {
 
 class Connection final : public Link, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(LoopShared& shared, uint64_t id, boost::asio::ip::tcp::socket client);
+  /// `surplus`: over the limit. It is never connected to the database.
+  Connection(LoopShared& shared, uint64_t id, boost::asio::ip::tcp::socket client, bool surplus);
   /// One without a client, which only cancels what runs in connection `id`.
   Connection(LoopShared& shared, uint64_t id);
 
@@ -48,6 +49,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   /// Ends it now.
   void Abort(const std::string& why);
 
+  bool surplus() const { return surplus_; }
   uint64_t bytes_to_server() const { return server_.bytes; }
   uint64_t bytes_to_client() const { return client_.bytes; }
 
@@ -80,6 +82,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   void Send(Peer& peer, std::string_view bytes);
   size_t TrySend(Peer& peer, std::string_view bytes);
   void OnConnect(const boost::system::error_code& error);
+  void TellNoRoom();
   void Unreachable(int code);
   void OnReadable(Peer& peer);
   void OnWritable(Peer& peer);
@@ -94,6 +97,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
 
   LoopShared& shared_;
   const uint64_t id_;
+  const bool surplus_;
   Peer client_, server_;
   std::unique_ptr<Protocol> protocol_;
   State state_ = State::kOpen;

@@ -17,6 +17,13 @@ void Session::ConnectFailed(const std::string& why) {
   link_.Close(why);
 }
 
+// As PostgreSQL itself says it, by class: clients wait and try again.
+void Session::NoRoom(const std::string& why) {
+  state_ = State::kEnded;
+  if (!cancel_) link_.ToClient(FatalError("53300", why));
+  link_.Close(why);
+}
+
 void Session::TlsAnswer(std::string_view bytes) {
   // More than the one byte would be plain text that somebody put before the handshake.
   if (bytes != "S")

@@ -42,6 +42,7 @@ class Session final : public Protocol {
   void FromServer(std::string_view bytes) override;
   void Connected() override;
   void ConnectFailed(const std::string& why) override;
+  void NoRoom(const std::string& why) override;
   void ServerEnded() override;
   bool WantsClient() const override;
   size_t ClientBytes() const override;

@@ -49,6 +49,7 @@ class Statements {
   static constexpr size_t kMaxNames = 10'000;    ///< prepared statements, portals
   static constexpr size_t kMaxHead = 4096;       ///< of a body of which the start is of interest
   static constexpr size_t kMaxPart = 64u << 10;  ///< of a text in one record
+  static constexpr std::string_view kNotRun = "not run: an earlier statement of the batch failed";
 
   // A request that will be answered; `log` when it is one to log.
   struct Request {
@@ -78,6 +79,7 @@ class Statements {
     bool End() { return all.EndServer(); }
   };
 
+  // The client's side, and the log (pg_statements.cc).
   bool BeginClient(char type, uint32_t size);
   void ClientPiece(std::string_view bytes);
   void AddText(std::string_view bytes);
@@ -87,12 +89,16 @@ class Statements {
   bool EndDescribe();
   bool EndExecute();
   bool EndCloseStatement();
-  bool BeginServer(char type, uint32_t size);
-  bool EndServer();
-
   void AddPart(Statement& statement);
   std::unique_ptr<Statement> NewStatement(const char* how);
   void Ask(char type, std::unique_ptr<Statement> log = nullptr);
+  void Remember(std::map<std::string, uint64_t>& names, std::string_view name, uint64_t number);
+  void Emit(std::unique_ptr<Statement> log);
+  void Redact(std::string& text) const;
+
+  // The server's side (pg_answers.cc).
+  bool BeginServer(char type, uint32_t size);
+  bool EndServer();
   Statement* Front(std::string_view types);
   std::unique_ptr<Statement> TakeFront();
   void Meet(std::string_view types);
@@ -104,11 +110,8 @@ class Statements {
   void Ready();
   void CopyBegins();
   void CopyDone();
-  void Emit(std::unique_ptr<Statement> log);
-  void Redact(std::string& text) const;
   void AddTag(std::string_view tag);
   void NoteTypes();
-  void Remember(std::map<std::string, uint64_t>& names, std::string_view name, uint64_t number);
 
   Link& link_;
   const std::string_view secret_;
@@ -137,7 +140,6 @@ class Statements {
   bool unsure_ = false;
   bool skipping_ = false;  ///< an error: the server drops all until the next Sync
   std::map<std::string, uint64_t> prepared_, portals_;  ///< names to statements' numbers
-  uint64_t described_ = 0;
 };
 
 }  // namespace carrel::gateway::pg

@@ -5,7 +5,8 @@
 //      | connects                                                   |
 //      | ---- FromClient ------->  log the client in                |
 //      |                           Link::Connect() ---------------> |
-//      |                           Connected() or ConnectFailed()   |
+//      |                           Connected(), ConnectFailed()    |
+//      |                             or NoRoom()                   |
 //      |                           log in with the real credentials |
 //      | <---- ToClient --------   pass on, log statements  <------ | FromServer
 //
@@ -33,7 +34,7 @@ class Link {
   /// once is copied, and the other side is not read until it has gone.
   virtual void ToClient(std::string_view bytes) = 0;
   virtual void ToServer(std::string_view bytes) = 0;
-  /// Begins the connection to the database; Connected or ConnectFailed follows. Once.
+  /// Begins the connection to the database; Connected, ConnectFailed or NoRoom follows. Once.
   virtual void Connect() = 0;
   /// Ends the connection when what was queued for the client is sent. `why` goes to the log.
   virtual void Close(const std::string& why) = 0;
@@ -52,6 +53,9 @@ class Protocol {
   virtual void FromServer(std::string_view bytes) = 0;
   virtual void Connected() = 0;
   virtual void ConnectFailed(const std::string& why) = 0;
+  /// The job has as many connections as it may: nothing was connected to. The client is told so in
+  /// its protocol's own words, where that has any, and the connection closed with `why`.
+  virtual void NoRoom(const std::string& why) { ConnectFailed(why); }
   /// One side will send no more. The relay passes that on to the other side by itself, when what
   /// is queued for it has gone.
   virtual void ClientEnded() {}

@@ -82,16 +82,22 @@ class AsioRelay final : public Relay {
   void Accepted(tcp::socket socket) {
     ++connections_;
     const uint64_t id = connections_;
-    if (open_.size() >= shared_.options.max_connections) {
-      ++refused_;
-      // The first says it; the number of the others comes at the end.
-      if (refused_ == 1)
-        shared_.records->Push(Event{"gateway-refused", id, {{"why", "too many connections"}}});
-      return;
-    }
-    auto connection = std::make_shared<Connection>(shared_, id, std::move(socket));
+    const bool surplus = open_.size() - surplus_ >= shared_.options.max_connections;
+    if (surplus && !TakeSurplus(id)) return;  // a reset
+    auto connection = std::make_shared<Connection>(shared_, id, std::move(socket), surplus);
     open_.emplace(id, connection);
     connection->Start(factory_);
+  }
+
+  // One over the limit. False: there are too many of these, too.
+  bool TakeSurplus(uint64_t id) {
+    ++refused_;
+    // The first says it; the number of the others comes at the end.
+    if (refused_ == 1)
+      shared_.records->Push(Event{"gateway-refused", id, {{"why", "too many connections"}}});
+    if (surplus_ >= shared_.options.max_surplus) return false;
+    ++surplus_;
+    return true;
   }
 
   void Ended(Connection& connection) {
@@ -99,6 +105,7 @@ class AsioRelay final : public Relay {
     if (found != open_.end() && found->second.get() == &connection) {
       bytes_to_server_ += connection.bytes_to_server();
       bytes_to_client_ += connection.bytes_to_client();
+      surplus_ -= connection.surplus() ? 1 : 0;
       open_.erase(found);
     } else {
       std::erase_if(cancels_, [&](const auto& cancel) { return cancel.get() == &connection; });
@@ -169,6 +176,7 @@ class AsioRelay final : public Relay {
   tcp::acceptor acceptor_;
   boost::asio::steady_timer tick_, retry_, limit_;
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> open_;
+  size_t surplus_ = 0;                                ///< of open_: those over the limit
   std::vector<std::shared_ptr<Connection>> cancels_;  ///< of statements that outlived the action
   std::atomic<uint64_t> connections_ = 0, refused_ = 0, bytes_to_server_ = 0, bytes_to_client_ = 0;
   bool accepting_ = false, waiting_for_log_ = false;

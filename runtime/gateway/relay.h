@@ -18,7 +18,11 @@ namespace carrel::gateway {
 struct RelayOptions {
   std::string address;  ///< of the database: numeric, the only one ever connected to
   uint16_t port = 0;
-  uint32_t max_connections = 256;  ///< at once; one more is closed at once, and counted
+  uint32_t max_connections = 256;  ///< at once
+  /// So many more are told, after their login, that there is no room (Protocol::NoRoom). One more
+  /// than that is reset. Both are counted as refused.
+  uint32_t max_surplus = 32;
+  uint32_t surplus_seconds = 5;  ///< for the login of one that is only told so
   uint32_t idle_seconds = 14'400;
   uint32_t connect_seconds = 10;
   uint32_t login_seconds = 60;
@@ -28,7 +32,7 @@ struct RelayOptions {
 
 struct RelayCounts {
   uint64_t connections = 0;
-  uint64_t refused = 0;          ///< over the limit
+  uint64_t refused = 0;          ///< over the limit, told so or reset
   uint64_t bytes_to_server = 0;  ///< of connections that are over
   uint64_t bytes_to_client = 0;
 };

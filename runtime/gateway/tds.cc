@@ -9,8 +9,14 @@ namespace tds {
 namespace {
 
 constexpr size_t kMaxLogin = 64u << 10;
-constexpr uint32_t kLoginFailed = 18456;  // the server's own number
-constexpr uint8_t kTlsRecord = 0x16;      // where a client begins TLS at once ("strict")
+// The server's own numbers.
+constexpr uint32_t kLoginFailed = 18456;
+constexpr uint32_t kTooManyConnections = 17809;
+constexpr uint8_t kTlsRecord = 0x16;  // where a client begins TLS at once ("strict")
+constexpr char kNoTls[] =
+    "the action's client demands TLS, which the gateway doesn't speak with the action: on its own "
+    "loopback a job needs none. Set Encrypt=no (ODBC), encrypt=false (JDBC, .NET) or "
+    "encryption = off (FreeTDS)";
 
 }  // namespace
 
@@ -28,11 +34,14 @@ void Session::FromClient(std::string_view bytes) {
   if (state_ == State::kEnded || bytes.empty()) return;
   const bool good = client_reader_.Feed(bytes, [this](const Packet& p) { return ClientPacket(p); });
   if (good || state_ == State::kEnded) return;
-  const bool tls = state_ == State::kStart && static_cast<uint8_t>(bytes[0]) == kTlsRecord;
+  std::string why = "the action doesn't speak TDS";
+  if ((state_ == State::kStart && static_cast<uint8_t>(bytes[0]) == kTlsRecord) ||
+      (state_ == State::kLogin && client_demands_tls_))
+    why = kNoTls;
+  else if (statements_ != nullptr && !statements_->why().empty())
+    why = statements_->why();
   state_ = State::kEnded;
-  link_.Close(statements_ != nullptr && !statements_->why().empty() ? statements_->why()
-              : tls ? "the action begins TLS: on its own loopback it needs none (Encrypt=no)"
-                    : "the action doesn't speak TDS");
+  link_.Close(why);
 }
 
 // Read first, then passed on: what is not the protocol goes nowhere.
@@ -55,7 +64,10 @@ bool Session::ClientMessage(uint8_t type) {
     auto read = ReadPrelogin(client_in_);
     client_in_.clear();
     if (!read || state_ != State::kStart) return false;
+    client_demands_tls_ = *read == Encryption::kOn || *read == Encryption::kRequired;
     state_ = State::kLogin;
+    // A client that demands it ends here, and tells its user so in its own words: no error of the
+    // gateway's would be read before a login.
     link_.ToClient(Packets(kResult, WritePrelogin(Encryption::kNotSupported)));
     return true;
   }
@@ -92,6 +104,12 @@ void Session::Reject(const std::string& text, const std::string& why) {
 }
 
 void Session::ConnectFailed(const std::string& why) { ServerFault(why); }
+
+void Session::NoRoom(const std::string& why) {
+  link_.ToClient(ErrorReply(kTooManyConnections, "carrel: " + why, version_ >= kWideVersion));
+  state_ = State::kEnded;
+  link_.Close(why);
+}
 
 void Session::Connected() {
   state_ = State::kServerPrelogin;
@@ -229,12 +247,18 @@ bool Session::ReplyChange(uint8_t kind, const std::string&) {
 }
 
 void Session::ReplyLoggedIn(uint8_t version) {
+  // Of two answers the client may take another than the gateway.
+  if (logged_in_) login_odd_ = "the database answers the login twice";
   logged_in_ = version >= 0x71 && version <= 0x74;
   version_ = version;
   login_replies_.set_wide(version >= kWideVersion);
 }
 
 bool Session::EndLogin() {
+  if (login_odd_ != nullptr) {
+    ServerFault(login_odd_);
+    return false;
+  }
   if (!logged_in_ || login_replies_.unread()) {
     // Its own words would hold the real user's name.
     link_.Log(Event{"gateway-login-failed", link_.id(), {{"error", uint64_t{login_error_}}}});
@@ -280,6 +304,10 @@ bool Session::CancelHere() {
 // Nobody is there for an answer; the relay ends the server's side next.
 void Session::ClientEnded() {
   client_ended_ = true;
+  if (state_ == State::kLogin && client_demands_tls_) {
+    state_ = State::kEnded;
+    return link_.Close(kNoTls);
+  }
   if (!Busy() || attention_sent_ || !CancelHere()) return;
   link_.Log(Event{"gateway-cancel", link_.id(), {{"why", "the action ended the connection"}}});
 }

@@ -28,6 +28,7 @@ class Session final : public Protocol, private ReplySink {
   void FromServer(std::string_view bytes) override;
   void Connected() override;
   void ConnectFailed(const std::string& why) override;
+  void NoRoom(const std::string& why) override;
   void ClientEnded() override;
   void ServerEnded() override;
   bool WantsClient() const override;
@@ -66,7 +67,7 @@ class Session final : public Protocol, private ReplySink {
   void ServerFault(const std::string& why);
 
   // Of the reply to the login.
-  void ReplyRow() override {}
+  void ReplyRow() override { login_odd_ = "the database answers the login with rows"; }
   void ReplyError(uint32_t number, const std::string& text) override;
   void ReplyDone(uint64_t, bool, bool, bool, bool) override {}
   void ReplyHandle(uint32_t) override {}
@@ -83,6 +84,8 @@ class Session final : public Protocol, private ReplySink {
   uint8_t version_ = 0x74;
   uint32_t login_error_ = 0;
   bool logged_in_ = false;
+  const char* login_odd_ = nullptr;  ///< what no server does
+  bool client_demands_tls_ = false;
   bool client_ended_ = false, attention_sent_ = false;
   bool wrapped_ = false;  ///< the server's TLS still comes in packets
   Replies login_replies_{*this};

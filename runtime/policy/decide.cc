@@ -221,28 +221,8 @@ class Decider {
     configured_ = &configured;
   }
 
-  // What the project has been granted of ehrQL's permissions, with the entry for each.
-  std::map<std::string, std::string> GrantedPermissions() const {
-    std::map<std::string, std::string> granted;
-    for (const PermissionFile& file : PermissionFiles()) {
-      auto grants = policy_.permissions.find(file.file);
-      if (grants == policy_.permissions.end()) continue;
-      const bool datasets = std::string_view(file.items) == "datasets";
-      if (*file.ehrql_name == '\0' && !datasets) continue;
-      for (const Grant& grant : grants->second) {
-        if (project_ == nullptr || grant.project != project_->id || !grant.InForce(now_ns_))
-          continue;
-        if (*file.ehrql_name != '\0') granted.emplace(file.ehrql_name, grant.entry);
-        if (datasets)
-          for (const std::string& item : grant.items)
-            if (!IsOtherPermission(item)) granted.emplace(item, grant.entry);
-      }
-    }
-    return granted;
-  }
-
   void DecidePermissions() {
-    const auto granted = GrantedPermissions();
+    const auto granted = policy_.EhrqlPermissions(decision_.project, now_ns_);
     std::set<std::string> chosen;
     for (const auto& [name, entry] : granted) chosen.insert(name);
     if (auto claimed = request_.env.find("EHRQL_PERMISSIONS"); claimed != request_.env.end()) {

@@ -46,6 +46,16 @@ std::string Lower(std::string text) {
   return text;
 }
 
+std::string LookAlike(const std::string& name) {
+  std::string plain = Lower(name);
+  for (char& c : plain) {
+    if (c == '0') c = 'o';
+    if (c == '1' || c == 'i') c = 'l';
+    if (c == '_' || c == '.') c = '-';
+  }
+  return plain;
+}
+
 bool IsName(std::string_view text) {
   return !text.empty() && text.size() <= 128 && IsAlnum(text.front()) &&
          text.find("..") == std::string_view::npos &&

@@ -25,6 +25,10 @@ bool IsFileType(std::string_view text);
 /// With a to z for A to Z: names that differ in case only are not told apart by people.
 std::string Lower(std::string text);
 
+/// The same for names that people take for one another: by case, 0 and O, 1, I and l, or which of
+/// "-", "_" and "." stands in them.
+std::string LookAlike(const std::string& name);
+
 struct ImageReference {
   std::string name;  ///< "python", or "registry.example/team/python"
   std::string tag;   ///< "v2"

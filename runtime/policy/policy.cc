@@ -136,6 +136,25 @@ const Grant* Policy::FindGrant(const std::string& file, const std::string& proje
   return nullptr;
 }
 
+std::map<std::string, std::string> Policy::EhrqlPermissions(const std::string& project,
+                                                            int64_t now_ns) const {
+  std::map<std::string, std::string> granted;
+  for (const PermissionFile& file : PermissionFiles()) {
+    auto grants = permissions.find(file.file);
+    if (grants == permissions.end()) continue;
+    const bool datasets = std::string_view(file.items) == "datasets";
+    if (*file.ehrql_name == '\0' && !datasets) continue;
+    for (const Grant& grant : grants->second) {
+      if (project.empty() || grant.project != project || !grant.InForce(now_ns)) continue;
+      if (*file.ehrql_name != '\0') granted.emplace(file.ehrql_name, grant.entry);
+      if (datasets)
+        for (const std::string& item : grant.items)
+          if (!IsOtherPermission(item)) granted.emplace(item, grant.entry);
+    }
+  }
+  return granted;
+}
+
 Result<PolicyFiles> ReadPolicyFiles(const std::string& dir) {
   auto opened = OpenPath(dir, O_RDONLY | O_DIRECTORY);
   if (!opened)

@@ -125,6 +125,9 @@ struct Policy {
   /// force; null when there is none.
   const Grant* FindGrant(const std::string& file, const std::string& project, int64_t now_ns,
                          const std::string& item = "") const;
+  /// What a project has been granted of ehrQL's permissions, and is in force: to the entry of each.
+  std::map<std::string, std::string> EhrqlPermissions(const std::string& project,
+                                                      int64_t now_ns) const;
 };
 
 /// The permission files, each with the name that ehrQL knows the permission by ("" when it is no

@@ -36,7 +36,7 @@ Project DecodeProject(const Json& value, const std::string& pointer, JsonObject&
 void DecodeProjects(const Json& document, Policy& policy, Problems& problems) {
   JsonObject in(document, "");
   const Json* list = in.Any("projects");
-  std::set<std::string> known;                    // ids in lower case, and numbers
+  std::map<std::string, std::string> known;       // ids and numbers, by what they look like
   std::map<std::string, std::string> workspaces;  // in lower case
   if (list == nullptr || !list->is_array()) {
     in.Problem("projects", "must be a list of projects");
@@ -45,9 +45,12 @@ void DecodeProjects(const Json& document, Policy& policy, Problems& problems) {
   for (size_t i = 0; i < list->size(); ++i) {
     const std::string pointer = "/projects/" + std::to_string(i);
     Project project = DecodeProject((*list)[i], pointer, in);
-    for (const std::string& key : {Lower(project.id), project.number})
-      if (!key.empty() && !known.insert(key).second)
-        in.Merge(BadInput(pointer, "\"" + key + "\" is the id or number of another project too"));
+    for (const std::string& key : {project.id, project.number})
+      if (auto [found, fresh] = known.emplace(LookAlike(key), key); !key.empty() && !fresh)
+        in.Merge(BadInput(pointer, "\"" + key + "\"" +
+                                       (Lower(found->second) == Lower(key)
+                                            ? " is the id or number of another project too"
+                                            : LooksLike(found->second))));
     for (const std::string& workspace : project.workspaces) {
       policy.workspace_projects.emplace(workspace, project.id);
       // Nobody who reads a list tells two apart that differ by case alone.
@@ -111,8 +114,10 @@ Grant DecodeGrant(const Json& value, const std::string& pointer, const Permissio
   if (!in.Has("date")) in.Problem("date", "is required");
   grant.from_ns = DecodeDate(in, "date", INT64_MAX);
   grant.link = in.RequiredString("link", 2048);
-  if (in.Has("link") && !grant.link.starts_with("https://"))
-    in.Problem("link", "must be an https:// address");
+  const bool plain = std::all_of(grant.link.begin(), grant.link.end(),
+                                 [](char c) { return c > 0x20 && c < 0x7f; });
+  if (in.Has("link") && !(plain && grant.link.starts_with("https://")))
+    in.Problem("link", "must be an https:// address, of ASCII");
   if (in.Has("expires")) {
     // What cannot be read does not grant: the first instant there is.
     const int64_t last_day = DecodeDate(in, "expires", -kDayNs);

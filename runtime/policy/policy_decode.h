@@ -36,6 +36,9 @@ std::set<std::string> DecodeNames(JsonObject& in, const std::string& key);
 /// A required sentence: why, or what.
 std::string Reason(JsonObject& in, const std::string& key);
 
+/// " looks like OTHER...": the problem of a name (LookAlike of names.h).
+std::string LooksLike(const std::string& other);
+
 /// A member that weakens something when it is true; then the reason must stand beside it.
 bool DecodeWeakening(JsonObject& in, const std::string& key, const std::string& reason_key);
 

@@ -30,10 +30,39 @@ std::set<std::string> DecodeNames(JsonObject& in, const std::string& key) {
   return names;
 }
 
+namespace {
+
+// Characters that nobody sees, and those that turn the text around them: a reviewer would read
+// another sentence than the one that is there. UTF-8 of C1 controls, U+00AD, U+061C, U+200B to
+// U+200F, U+2028 to U+202E, U+2060 to U+206F, U+FEFF, U+E0000 to U+E0FFF (tags).
+bool HasHidden(std::string_view text) {
+  auto at = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+  for (size_t i = 0; i < text.size(); ++i) {
+    const uint8_t second = at(i + 1), third = at(i + 2);
+    const bool hidden =
+        (at(i) == 0xc2 && (second < 0xa0 || second == 0xad)) || (at(i) == 0xd8 && second == 0x9c) ||
+        (at(i) == 0xe2 && second == 0x80 &&
+         ((third >= 0x8b && third <= 0x8f) || (third >= 0xa8 && third <= 0xae))) ||
+        (at(i) == 0xe2 && second == 0x81 && third >= 0xa0 && third <= 0xaf) ||
+        (at(i) == 0xef && second == 0xbb && third == 0xbf) || (at(i) == 0xf3 && second == 0xa0);
+    if (hidden) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::string Reason(JsonObject& in, const std::string& key) {
   std::string text = in.RequiredString(key, 4096);
+  if (HasHidden(text)) in.Problem(key, "has characters that nobody sees. Remove them");
   if (in.Has(key) && text.size() < 3) in.Problem(key, "must say something");
   return text;
+}
+
+std::string LooksLike(const std::string& other) {
+  return " looks like \"" + other +
+         "\" (in all but case, 0 and O, 1, I and l, or \"-\", \"_\" and \".\"): whoever " +
+         "reviews a list takes one for the other. Change one of the two";
 }
 
 bool DecodeWeakening(JsonObject& in, const std::string& key, const std::string& reason_key) {
@@ -162,13 +191,13 @@ Tool DecodeTool(const std::string& name, const Json& value, const std::string& p
 void DecodeTools(const Json& document, Policy& policy, Problems& problems) {
   JsonObject in(document, "");
   std::map<std::string, std::string> images;
-  std::set<std::string> names;
+  std::map<std::string, std::string> names;
   if (const Json* value = in.Any("tools"); value != nullptr && value->is_object()) {
     for (const auto& [name, member] : value->items()) {
       const std::string pointer = in.PointerTo("tools") + "/" + name;
       if (!IsName(name)) in.Problem("tools", "\"" + name + "\" is not a name");
-      if (!names.insert(Lower(name)).second)
-        in.Problem("tools", "\"" + name + "\" differs from another tool by case alone. Change one");
+      if (auto [found, fresh] = names.emplace(LookAlike(name), name); !fresh)
+        in.Problem("tools", "\"" + name + "\"" + LooksLike(found->second));
       policy.tools[name] = DecodeTool(name, member, pointer, in);
       for (const std::string& image : policy.tools[name].images)
         if (!images.emplace(Lower(image), name).second)

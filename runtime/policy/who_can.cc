@@ -107,14 +107,19 @@ std::vector<std::string> WhoUses(const Policy& policy, const Tool& tool, int64_t
   return WhoIsListed(policy, tool.requires_listing, "", now_ns);
 }
 
-// Of a dataset in any case, its name as the grants have it.
-std::string FindDataset(const Policy& policy, const std::string& asked) {
-  auto grants = policy.permissions.find("datasets");
-  if (grants != policy.permissions.end())
+// Of a dataset however it is written: grants of all that are asked for.
+std::vector<std::string> WhoHasDataset(const Policy& policy, const std::string& asked,
+                                       int64_t now_ns) {
+  std::set<std::string> written;
+  if (auto grants = policy.permissions.find("datasets"); grants != policy.permissions.end())
     for (const Grant& grant : grants->second)
       for (const std::string& item : grant.items)
-        if (Plain(item) == asked) return item;
-  return asked;
+        if (Plain(item) == asked) written.insert(item);
+  std::vector<std::string> lines;
+  for (const std::string& item : written)
+    for (std::string& line : WhoIsListed(policy, "datasets", item, now_ns))
+      lines.push_back(std::move(line));
+  return lines;
 }
 
 // "use ehrql" after "use " is "ehrql"; nullopt when the question begins otherwise.
@@ -148,7 +153,7 @@ Result<std::vector<std::string>> WhoCan(const Policy& policy, const std::string&
         (asked == std::string("include ") + file.file || asked == std::string("use ") + file.file))
       return WhoIsListed(policy, file.file, "", now_ns);
   if (auto dataset = After(asked, "use dataset"); dataset && !dataset->empty())
-    return WhoIsListed(policy, "datasets", FindDataset(policy, *dataset), now_ns);
+    return WhoHasDataset(policy, *dataset, now_ns);
   if (auto kind = After(asked, "start"))
     for (const std::string& name : ProjectKinds())
       if (Plain(name) == *kind)

@@ -53,10 +53,11 @@ void Login(std::string_view data) {
   static const auto factory = std::move(*MakePostgres(Database(), {"c", "p"}));
   FuzzLink link;
   const auto session = factory->Make(link);
+  const bool no_room = !data.empty() && data[0] == 0x7e;
   auto connect = [&] {
     if (!link.connecting) return;
     link.connecting = false;
-    session->Connected();
+    no_room ? session->NoRoom("no room") : session->Connected();
   };
   // Half of the inputs begin behind the client's login.
   if (!data.empty() && (data[0] & 1) != 0) {

@@ -67,6 +67,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view bytes(reinterpret_cast<const char*>(data), size);
   if (bytes.empty()) return 0;
   if ((bytes[0] & 1) != 0) LogIn(*session);
+  const bool no_room = (bytes[0] & 2) != 0;
   bytes.remove_prefix(1);
   bool connected = link.connected;
   while (bytes.size() > 1 && !link.closed) {
@@ -74,9 +75,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string_view piece = bytes.substr(1, 1 + (control & 0x7f) * 4);
     bytes.remove_prefix(1 + piece.size());
     if (link.connected && !connected) {
-      session->Connected();
+      no_room ? session->NoRoom("no room") : session->Connected();
       connected = true;
+      if (no_room && !link.closed) abort();
     }
+    if (link.closed) break;
     if ((control & 0x80) != 0)
       connected ? session->FromServer(piece) : void();
     else

@@ -362,6 +362,62 @@ TEST_F(GatewayPostgres, PipelinesAndParallelClients) {
   EXPECT_EQ(unfinished, 0u);
 }
 
+TEST_F(GatewayPostgres, ErrorsInPipelinesAreThoseOfTheServer) {
+  auto gateway = Gateway();
+  const std::string client = CARREL_BUILD_DIR "/tests/pipeline_client";
+  const auto direct = RunTool({client, server_.DirectUrl()});
+  ASSERT_EQ(direct.exit_code, 0) << direct.errors;
+  EXPECT_THAT(direct.output, HasSubstr("ok:1 22012 aborted sync\nok:2 42601 aborted sync\n"));
+  const auto through = RunTool({client, gateway->url()});
+  EXPECT_EQ(through.output, direct.output) << through.errors;
+  std::map<std::string, size_t> seen;
+  for (const Json& statement : gateway->Records("statement")) {
+    if (statement.value("how", "") != "execute") continue;
+    const std::string tag = statement.value("tag", "");
+    ++seen[statement.contains("error") ? statement["error"].get<std::string>() : tag];
+    ++seen[statement.contains("unfinished") ? "unfinished" : "finished"];
+  }
+  size_t good = 0, failed = 0, aborted = 0;
+  const std::string counts = direct.output.substr(direct.output.find("good "));
+  ASSERT_EQ(sscanf(counts.c_str(), "good %zu, failed %zu, aborted %zu", &good, &failed, &aborted),
+            3);
+  EXPECT_GT(aborted, 100u);
+  EXPECT_EQ(seen["SELECT 1"], good + 6);  // 1, 2, 3, 10 / 5, 10 / 5 again, 4
+  EXPECT_EQ(seen["22012"], failed + 2);
+  size_t not_run = 0;
+  for (const auto& [tag, count] : seen) not_run += tag.starts_with("not run") ? count : 0;
+  EXPECT_EQ(not_run, aborted + 8);  // those of statements that could not be parsed, too
+  EXPECT_EQ(seen["unfinished"], not_run);
+}
+
+TEST_F(GatewayPostgres, OverTheLimitClientsAreToldAsByTheServer) {
+  auto gateway = Gateway({"--tls", "off", "--connections", "2"});
+  auto result = Python(
+      "import subprocess\n"
+      "a, b = psycopg2.connect(sys.argv[1]), psycopg2.connect(sys.argv[1])\n"
+      "print(subprocess.run(['psql', sys.argv[1], '-c', 'select 1'], stderr=subprocess.STDOUT,"
+      " stdout=subprocess.PIPE, text=True).stdout)\n"
+      "for i in range(3):\n"
+      "  try: psycopg2.connect(sys.argv[1])\n"
+      "  except psycopg2.OperationalError as e: print(e)\n"
+      "k = a.cursor(); k.execute('select 42'); print(k.fetchall())\n"
+      "a.close()\n"
+      "for i in range(200):\n"
+      "  try: psycopg2.connect(sys.argv[1]); print('in again'); break\n"
+      "  except psycopg2.OperationalError: pass\n",
+      {gateway->url()});
+  const std::string told = "FATAL:  too many connections: the job may have 2 at once";
+  size_t count = 0;
+  for (size_t at = 0; (at = result.output.find(told, at)) != std::string::npos; ++at) ++count;
+  EXPECT_EQ(count, 4u) << result.output << result.errors;
+  EXPECT_THAT(result.output, AllOf(HasSubstr("[(42,)]"), HasSubstr("in again"),
+                                   Not(HasSubstr("closed the connection unexpectedly"))));
+  size_t refused = 0;
+  for (const Json& close : gateway->Records("gateway-close"))
+    refused += close["why"].get<std::string>().starts_with("too many connections");
+  EXPECT_GE(refused, 4u);
+}
+
 TEST_F(GatewayPostgres, ServerAwayOrGone) {
   auto gateway = Gateway();
   auto gone = Python(

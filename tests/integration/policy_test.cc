@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "support/carrel.h"
 
 namespace carrel {
@@ -121,6 +123,12 @@ TEST_F(PolicyCommandTest, DiffOfDirectoriesAndRevisions) {
   EXPECT_EQ(narrowed.output, "loses: no longer: internal is listed for sql-runner\n");
   EXPECT_EQ(RunCarrel({"policy", "diff", "nothing", "policies"}, here).exit_code, 2);
   EXPECT_EQ(RunCarrel({"policy", "diff", "--output=x", "policies"}, here).exit_code, 2);
+  // What is added to the repository under a branch's name is not compared with instead of it.
+  std::filesystem::create_directory(dir_ / "main");
+  auto both = RunCarrel({"policy", "diff", "main", "policies"}, here);
+  EXPECT_EQ(both.exit_code, 2) << both.output;
+  EXPECT_NE(both.errors.find("Write ./main"), std::string::npos) << both.errors;
+  EXPECT_EQ(RunCarrel({"policy", "diff", "main:policies", "./policies"}, here).exit_code, 0);
   // A repository that holds nothing else.
   Git({"-C", "policies", "init", "--quiet", "--initial-branch=main", "."});
   Git({"-C", "policies", "add", "."});

@@ -325,12 +325,15 @@ class SessionTest : public ::testing::Test {
     factory_ = std::move(*MakePostgres(upstream_, {"job_1", "job-password"}));
     session_ = factory_->Make(link_);
   }
-  void LogClientIn() {
+  void SendLogin() {
     const std::string body =
         U32(kVersion3) + Zero("user") + Zero("job_1") + Zero("database") + Zero("records") + '\0';
     session_->FromClient(U32(static_cast<uint32_t>(body.size() + 4)) + body);
     session_->FromClient(Message('p', Zero("job-password")));
     ASSERT_EQ(link_.connects, 1);
+  }
+  void LogClientIn() {
+    SendLogin();
     session_->Connected();
     link_.client.clear();
     link_.server.clear();
@@ -399,6 +402,20 @@ TEST_F(SessionTest, ImpossibleIterationsAreRefused) {
   session_->FromServer(Message('R', U32(11) + "r=" + nonce + "more,s=c2FsdA==,i=2000000000"));
   EXPECT_THAT(link_.closed, HasSubstr("iterations"));
 }
+// As PostgreSQL says it itself, so that clients that wait and try again do.
+TEST_F(SessionTest, OverTheLimitTheClientIsToldInItsOwnWords) {
+  SendLogin();
+  link_.client.clear();
+  session_->NoRoom("too many connections: 2");
+  ASSERT_EQ(link_.client.substr(0, 1), "E");
+  const std::string_view error = std::string_view(link_.client).substr(5);
+  EXPECT_EQ(ErrorField(error, 'C'), "53300");
+  EXPECT_EQ(ErrorField(error, 'S'), "FATAL");
+  EXPECT_EQ(ErrorField(error, 'M'), "too many connections: 2");
+  EXPECT_EQ(link_.closed, "too many connections: 2");
+  EXPECT_EQ(link_.server, "");
+}
+
 TEST_F(SessionTest, OtherDemandsAreRefused) { ExpectRefused(Message('R', U32(7)), "kind 7"); }
 TEST_F(SessionTest, MessagesThatDontBelongThereAreRefused) {
   ExpectRefused(Message('D', "row"), "doesn't belong into a login");

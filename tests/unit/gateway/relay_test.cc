@@ -1,6 +1,10 @@
+#include "gateway/relay.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
+
+#include <atomic>
 
 #include "gateway/gateway.h"
 #include "unit/gateway/sockets.h"
@@ -140,6 +144,91 @@ TEST_F(RelayTest, LimitsConnections) {
   Close();
   EXPECT_GE(end_["refused"], 1);
   EXPECT_THAT(log_, Contains(HasSubstr("too many connections")));
+}
+
+// Says in its protocol's words, of two letters, what comes of a connection.
+class Talker final : public Protocol {
+ public:
+  explicit Talker(Link& link) : link_(link) {}
+  void FromClient(std::string_view) override { link_.Connect(); }
+  void FromServer(std::string_view) override {}
+  void Connected() override {
+    connected_ = true;
+    link_.ToClient("ok");
+  }
+  void ConnectFailed(const std::string& why) override { link_.Close(why); }
+  void NoRoom(const std::string& why) override {
+    link_.ToClient("no");
+    link_.Close(why);
+  }
+  bool LoggedIn() const override { return connected_; }
+
+ private:
+  Link& link_;
+  bool connected_ = false;
+};
+
+TEST(RelaySurplus, IsToldAndNeverConnected) {
+  std::atomic<int> reached = 0;
+  Server server([&](int fd) {
+    ++reached;
+    (void)EndsSoon(fd);
+  });
+  auto records = *RecordQueue::Make();
+  class Factory final : public ProtocolFactory {
+    std::unique_ptr<Protocol> Make(Link& link) override { return std::make_unique<Talker>(link); }
+  } factory;
+  UniqueFd listener = *ListenHere(0);
+  const uint16_t port = PortOf(listener.get());
+  auto relay = *Relay::Start(std::move(listener),
+                             {.address = "127.0.0.1",
+                              .port = server.port(),
+                              .max_connections = 2,
+                              .max_surplus = 3,
+                              .surplus_seconds = 3},
+                             factory, *records);
+  std::vector<UniqueFd> all;
+  auto dial = [&](const std::string& says) {
+    all.push_back(Dial(port));
+    EXPECT_TRUE(SendAll(all.back().get(), "hello"));
+    EXPECT_EQ(ReceiveUpTo(all.back().get(), 2), says);
+  };
+  dial("ok");
+  dial("ok");
+  dial("no");
+  EXPECT_TRUE(EndsSoon(all.back().get()));
+  all.pop_back();
+  // Silent ones take all that there is for being told so, and then the others are reset...
+  ::usleep(100'000);
+  for (int i = 0; i < 3; ++i) all.push_back(Dial(port));
+  ::usleep(100'000);
+  UniqueFd reset = Dial(port);
+  EXPECT_TRUE(EndsSoon(reset.get()));
+  char byte = 0;
+  EXPECT_EQ(::recv(all.back().get(), &byte, 1, MSG_DONTWAIT), -1) << "while the silent ones wait";
+  // ...for a short time.
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(EndsSoon(all[all.size() - 1 - i].get()));
+  all.resize(2);
+  ::usleep(100'000);
+  dial("no");
+  all.clear();
+  std::string said;
+  for (int i = 0; i < 200 && said != "ok"; ++i, ::usleep(10'000)) {  // there is room again
+    UniqueFd client = Dial(port);
+    if (SendAll(client.get(), "hello")) said = ReceiveUpTo(client.get(), 2);
+  }
+  EXPECT_EQ(said, "ok");
+  relay->Stop();
+  EXPECT_EQ(reached, 3);
+  EXPECT_GE(relay->counts().refused, 6u);
+  std::string log;
+  ASSERT_TRUE(records
+                  ->Drain([&](const std::string& kind, const Json& members) -> Result<void> {
+                    log += kind + members.dump() + "\n";
+                    return {};
+                  })
+                  .has_value());
+  EXPECT_THAT(log, HasSubstr("too many connections: the job may have 2 at once"));
 }
 
 TEST_F(RelayTest, EndsIdleConnections) {

@@ -58,10 +58,10 @@ class TdsClients : public ::testing::Test {
   }
   // Statements, one a line, through tsql; what it printed.
   std::string Tsql(const std::string& statements, const std::string& version = "7.4",
-                   const std::string& password = "") {
+                   const std::string& password = "", const std::string& settings = "") {
     WriteFile(dir_ / "freetds.conf",
               "[gateway]\n host = 127.0.0.1\n port = " + std::to_string(port_) +
-                  "\n tds version = " + version + "\n client charset = UTF-8\n");
+                  "\n tds version = " + version + "\n client charset = UTF-8\n" + settings);
     SubprocessOptions options;
     options.environment = {{"FREETDSCONF", dir_ / "freetds.conf"}, {"LC_ALL", "C.UTF-8"}};
     for (const char* statement = statements.c_str(); *statement != '\0';) {
@@ -77,9 +77,11 @@ class TdsClients : public ::testing::Test {
     EXPECT_TRUE(run.has_value()) << (run ? "" : run.error().ToString());
     return run ? run->output + run->errors : "";
   }
-  std::string Python(const std::string& code) {
+  std::string Python(const std::string& code, const std::string& settings = "") {
+    WriteFile(dir_ / "freetds.conf", "[global]\n" + settings);
     SubprocessOptions options;
-    options.environment = {{"PORT", std::to_string(port_)},
+    options.environment = {{"FREETDSCONF", dir_ / "freetds.conf"},
+                           {"PORT", std::to_string(port_)},
                            {"USER", login_.user},
                            {"PASSWORD", login_.password},
                            {"TDSVER", "7.4"}};
@@ -171,6 +173,26 @@ TEST_F(TdsClients, WrongPasswordsReachNoServer) {
   EXPECT_THAT(Tsql("rows 1", "7.4", "guess"), HasSubstr("Login failed"));
   EXPECT_THAT(server_->Log(), Not(HasSubstr("\"login\"")));
   EXPECT_THAT(Records(), HasSubstr("wrong credentials"));
+}
+
+// FreeTDS tells its user that the connection failed, and no more; the log says why, and what to
+// set.
+TEST_F(TdsClients, AClientThatDemandsTlsIsToldOfTheSetting) {
+  const std::string demand = " encryption = require\n";
+  Begin();
+  EXPECT_THAT(Tsql("rows 1", "7.4", "", demand), HasSubstr("Error 20002"));
+  EXPECT_THAT(Python("", demand), HasSubstr("DB-Lib error message 20002"));
+  const std::string records = Records();
+  const std::string why = "encryption = off (FreeTDS)";
+  ASSERT_THAT(records, HasSubstr(why));
+  EXPECT_NE(records.find(why), records.rfind(why)) << "of both";
+  EXPECT_THAT(server_->Log(), Not(HasSubstr("prelogin")));
+  for (const char* without : {"request", "off"}) {
+    Begin();
+    EXPECT_THAT(Tsql("rows 1", "7.4", "", std::string(" encryption = ") + without + "\n"),
+                HasSubstr("row 0"));
+    Records();
+  }
 }
 
 TEST_F(TdsClients, TlsToTheServer) {

@@ -4,8 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "gateway/tds_login.h"
-#include "gateway/tds_wire.h"
+#include "unit/gateway/tds_tokens.h"
 
 namespace carrel::gateway {
 namespace {
@@ -13,7 +12,8 @@ namespace {
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using namespace tds;  // NOLINT: the whole vocabulary of the protocol
+using namespace tds;         // NOLINT: the whole vocabulary of the protocol
+using namespace tds_tokens;  // NOLINT
 
 class FakeLink final : public Link {
  public:
@@ -36,51 +36,6 @@ class FakeLink final : public Link {
   std::vector<Event> events;
 };
 
-Login7 SampleLogin() {
-  Login7 login;
-  login.version = 0x74000004;
-  login.user = "job_1";
-  login.application = "app";
-  login.database = "records";
-  return login;
-}
-
-// Tokens as a server sends them.
-std::string Sized(char token, const std::string& body) {
-  return token + Little(body.size(), 2) + body;
-}
-std::string ShortText(const std::string& text) { return Little(text.size(), 1) + ToUtf16(text); }
-std::string Change(char kind, const std::string& value) {
-  return Sized('\xe3', kind + ShortText(value) + ShortText(""));
-}
-std::string LoginAck(uint8_t version = 0x74) {
-  return Sized('\xad', std::string("\x01") + static_cast<char>(version) + std::string(3, '\0') +
-                           ShortText("s") + std::string(4, '\0'));
-}
-std::string Done(uint16_t status, uint64_t rows, char token = '\xfd') {
-  return token + Little(status, 2) + Little(0xc1, 2) + Little(rows, 8);
-}
-std::string ErrorToken(uint32_t number) {
-  return Sized('\xaa', Little(number, 4) + "\x01\x10" + Little(2, 2) + ToUtf16("no") +
-                           std::string(2, '\0') + Little(1, 4));
-}
-std::string Reply(const std::string& tokens) { return Packets(kResult, tokens); }
-// Two columns, int and nvarchar(20), and `rows` rows.
-std::string Table(int rows) {
-  const std::string collation(5, '\0');
-  std::string tokens = "\x81" + Little(2, 2) + Little(0, 6) + "\x26\x04" + ShortText("n") +
-                       Little(0, 6) + "\xe7" + Little(40, 2) + collation + ShortText("t");
-  for (int i = 0; i < rows; ++i)
-    tokens += "\xd1\x04" + Little(static_cast<uint64_t>(i), 4) + Little(4, 2) + ToUtf16("ab");
-  return tokens;
-}
-
-std::string Headers() {
-  return Little(22, 4) + Little(18, 4) + Little(2, 2) + std::string(12, '\0');
-}
-std::string Batch(const std::string& text) {
-  return Packets(kBatch, Headers() + ToUtf16(text), 512);
-}
 std::string NText(const std::string& text) {
   const std::string utf16 = ToUtf16(text);
   return std::string(2, '\0') + "\xe7" + Little(8000, 2) + std::string(5, '\0') +
@@ -267,6 +222,41 @@ TEST_F(TdsTest, ADatabaseThatDemandsOrLacksTls) {
     EXPECT_THAT(link.closed, HasSubstr("has no TLS"));
     EXPECT_EQ(link.server, "");
   }
+}
+
+TEST_F(TdsTest, OverTheLimitTheClientIsTold) {
+  SendLogin();
+  link.client.clear();
+  session->NoRoom("too many connections: 2");
+  EXPECT_EQ(static_cast<uint8_t>(link.client[8]), 0xaa);
+  EXPECT_EQ(Reader(std::string_view(link.client).substr(11)).U32(), 17809u);
+  EXPECT_THAT(Text(link.client), HasSubstr("too many connections: 2"));
+  EXPECT_EQ(link.closed, "too many connections: 2");
+  EXPECT_EQ(link.server, "");
+}
+
+TEST_F(TdsTest, AClientThatDemandsTlsIsToldOfTheSetting) {
+  for (Encryption demand : {Encryption::kOn, Encryption::kRequired}) {
+    for (const bool tries : {false, true}) {
+      link = FakeLink();
+      session = factory->Make(link);
+      session->FromClient(Packets(kPrelogin, WritePrelogin(demand)));
+      EXPECT_EQ(*ReadPrelogin(std::string_view(link.client).substr(8)), Encryption::kNotSupported);
+      if (tries) session->FromClient(Packets(kPrelogin, "\x16\x03\x01 a client's hello"));
+      session->ClientEnded();
+      EXPECT_THAT(link.closed, HasSubstr("encryption = off (FreeTDS)"));
+    }
+    // One that goes on without TLS is as good as another.
+    link = FakeLink();
+    session = factory->Make(link);
+    session->FromClient(Packets(kPrelogin, WritePrelogin(demand)));
+    session->FromClient(Packets(kLogin7, WriteLogin7(SampleLogin(), "job password")));
+    EXPECT_TRUE(link.connects);
+  }
+  link = FakeLink();
+  session = factory->Make(link);
+  session->FromClient("\x16\x03\x01 a client's hello, at once");
+  EXPECT_THAT(link.closed, HasSubstr("encryption = off (FreeTDS)"));
 }
 
 TEST_F(TdsTest, BatchesAreLogged) {

@@ -91,12 +91,43 @@ TEST_F(BundleTest, AlteredOnesAreRefused) {
   EXPECT_FALSE(Load("").has_value());
 }
 
+// Whatever byte is another: the bundle is refused, or nothing of what it says has changed.
+TEST_F(BundleTest, NoByteCanBeAnother) {
+  const BundleRules rules{.file = "", .keys = {public_key}};
+  const std::string good = Signed();
+  const PolicyBundle whole = *VerifyBundle(good, rules, now);
+  const size_t signatures = good.rfind("\"signatures\"");
+  size_t refused = 0, tried = 0;
+  for (size_t at = 0; at < good.size(); at += at < signatures ? 401 : 1)
+    for (const int flip : {0x01, 0x20, 0x80}) {
+      std::string altered = good;
+      altered[at] = static_cast<char>(altered[at] ^ flip);
+      const auto bundle = VerifyBundle(altered, rules, now);
+      ++tried;
+      refused += !bundle.has_value();
+      if (!bundle) continue;
+      EXPECT_EQ(bundle->files, whole.files) << at;
+      EXPECT_EQ(bundle->serial, whole.serial) << at;
+      EXPECT_EQ(bundle->until_ns, whole.until_ns) << at;
+      EXPECT_EQ(bundle->commit, whole.commit) << at;
+    }
+  EXPECT_GT(refused, tried - 30);
+  for (size_t size = 0; size < good.size() - 2; size += 1501)
+    EXPECT_FALSE(VerifyBundle(good.substr(0, size), rules, now).has_value());
+}
+
 TEST_F(BundleTest, EnoughDifferentKeysMustSign) {
   const std::string second = *MakeSigningSeed();
   host.policy_bundle->keys.push_back(*PublicKeyOf(second));
   host.policy_bundle->signatures = 2;
   ExpectRefused(Signed(), "the bundle has 1 good signatures");
   EXPECT_TRUE(Load(*SignBundle(Signed(), second)).has_value());
+  // One signature under both ids, and one key that is listed twice.
+  Json twice = Json::parse(Signed());
+  twice["signatures"][SigningKeyId(*PublicKeyOf(second))] = twice["signatures"].begin().value();
+  ExpectRefused(twice.dump(), "the bundle has 1 good signatures");
+  host.policy_bundle->keys = {public_key, public_key};
+  ExpectRefused(*SignBundle(Signed(), seed), "the bundle has 1 good signatures");
 }
 
 TEST_F(BundleTest, ExpiredOnesAreRefused) {

@@ -77,11 +77,58 @@ TEST(WhoCan, TakesNamesAsPeopleWriteThem) {
   EXPECT_NE(Answer("include type-one-opt-outs").find("with sqlrunner"), std::string::npos);
 }
 
+// Two spellings of a dataset are two permissions: none of those who have either is left out.
+TEST(WhoCan, TellsOfEverySpellingOfADataset) {
+  PolicyFiles files = ShippedFiles();
+  const std::string file = "permissions/datasets.json";
+  Json grants = Json::parse(files.at(file));
+  Json grant = grants["grants"][0];
+  for (auto [project, name] :
+       {std::pair{"POS-2025-9001", "rare_set"}, {"POS-2025-9002", "Rare-Set"}}) {
+    grant["project"] = project;
+    grant["datasets"] = {name};
+    grant["date"] = "2026-01-01";
+    grant.erase("expires");
+    grants["grants"].push_back(grant);
+  }
+  files[file] = grants.dump();
+  auto policy = DecodePolicy(files);
+  ASSERT_TRUE(policy.has_value()) << policy.error().ToString();
+  auto lines = WhoCan(*policy, "use dataset rare_set", kNow);
+  ASSERT_TRUE(lines.has_value());
+  EXPECT_EQ(lines->size(), 2u) << testing_support::Join(*lines);
+}
+
 TEST(PolicyDiff, TheSamePolicyChangesNothing) {
   EXPECT_TRUE(DiffPolicies(ShippedPolicy(), ShippedPolicy(), kNow).empty());
   EXPECT_EQ(DiffAfter("tools.json", R"([{"op":"replace","path":"/tools/r/description",
                                          "value":"other words"}])"),
             "");
+}
+
+// Of two grants of the same, by id and by number, one goes: nobody loses anything, and who-can and
+// the decision name the other.
+TEST(PolicyDiff, OneOfTwoGrantsOfTheSame) {
+  const std::string file = "permissions/ndoo.json";
+  PolicyFiles files = ShippedFiles();
+  Json list = Json::parse(files.at(file));
+  Json grant = {{"project", "POS-2025-9001"},
+                {"reason", "why"},
+                {"approver", "lead"},
+                {"date", "2026-01-01"},
+                {"link", "https://x"}};
+  list["grants"] = {grant, grant};
+  list["grants"][1]["project"] = 9001;
+  files[file] = list.dump();
+  const Policy both = *DecodePolicy(files);
+  list["grants"].erase(0);
+  list["grants"][0]["reason"] = "the other";
+  files[file] = list.dump();
+  const Policy one = *DecodePolicy(files);
+  EXPECT_TRUE(DiffPolicies(both, one, kNow).empty());
+  EXPECT_EQ(Join(*WhoCan(one, "include ndoo", kNow)),
+            "POS-2025-9001: the other (permissions/ndoo.json#/grants/0)\n");
+  EXPECT_EQ(one.EhrqlPermissions("POS-2025-9001", kNow).count("include_ndoo"), 1u);
 }
 
 TEST(PolicyDiff, Grants) {

@@ -129,6 +129,23 @@ TEST(Policy, GrantsAreWholeAndReferToProjects) {
   ExpectProblem(With(file, [](Json& j) { j["grants"][0]["link"] = "see mail"; }),
                 "/grants/0/link: must be an https:// address");
   ExpectProblem(
+      With(file, [](Json& j) { j["grants"][0]["link"] = "https://github.c\xd0\xbem/ig/1"; }),
+      "/grants/0/link: must be an https:// address");
+  // Text that stands the other way round, or is not there for a reader.
+  for (const char* hidden :
+       {"\u202e", "\u200b", "\u2066", "\ufeff", "\u009b31m", "\u00ad", "\u061c"})
+    for (const char* key : {"reason", "approver"})
+      ExpectProblem(
+          With(file,
+               [&](Json& j) { j["grants"][0][key] = std::string("no objection ") + hidden + "x"; }),
+          std::string("/grants/0/") + key + ": has characters that nobody sees");
+  EXPECT_EQ(Problems(With(file,
+                          [](Json& j) {
+                            j["grants"][0]["reason"] =
+                                "\u201cr\u00e9sum\u00e9\u201d \u2013 \U0001f41f";
+                          })),
+            "");
+  ExpectProblem(
       With("permissions/databases.json", [](Json& j) { j["grants"][0].erase("databases"); }),
       "/grants/0/databases: must list at least one name");
   EXPECT_EQ(Problems(With(file, [](Json& j) { j["grants"][0]["project"] = 9004; })), "");
@@ -139,6 +156,10 @@ TEST(Policy, ProjectsAreToldApart) {
     return With("projects.json", [&](Json& j) { j["projects"][2][key] = value; });
   };
   ExpectProblem(second("id", "pos-2025-9001"), "is the id or number of another project too");
+  // What a reviewer takes for a project that has been approved.
+  for (const char* id : {"P0S-2025-9001", "POS_2025.9001", "pos-2O25-9OOl", "internaI", "1nternal"})
+    ExpectProblem(second("id", id), std::string("\"") + id + "\" looks like \"");
+  ExpectProblem(second("id", "9OO1"), "\"9OO1\" looks like \"9001\"");
   ExpectProblem(second("number", 9001), "is the id or number of another project too");
   ExpectProblem(second("id", "9001"), "must be a name that is no number");
   ExpectProblem(second("id", "P\xd0\x9eS"), "must be a name");
@@ -198,7 +219,13 @@ TEST(Policy, NamesThatPeopleCannotTellApart) {
                        j["tools"]["EhrQL"] = j["tools"]["python"];
                        j["tools"]["EhrQL"]["images"] = {"other"};
                      }),
-                "differs from another tool by case alone");
+                "\"ehrql\" looks like \"EhrQL\"");
+  ExpectProblem(With("tools.json",
+                     [](Json& j) {
+                       j["tools"]["ehrq1"] = j["tools"]["python"];
+                       j["tools"]["ehrq1"]["images"] = {"other"};
+                     }),
+                "\"ehrql\" looks like \"ehrq1\"");
 }
 
 TEST(Policy, WhatToolsCannotHave) {

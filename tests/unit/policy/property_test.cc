@@ -279,6 +279,49 @@ TEST(PolicyProperties, GrantsAreTheOnlyWayToADatabaseAndToOptedOutPatients) {
   EXPECT_GT(opt_outs, 10);
 }
 
+// Whoever is allowed something is among those whom who-can names, with the same entry or another.
+TEST(PolicyProperties, WhoCanLeavesNobodyOut) {
+  Generator generator(20261130);
+  const HostConfig host = Host();
+  size_t asked = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const Policy policy = Decoded(generator.MakePolicy());
+    auto names = [&](const std::string& question, const std::string& who) {
+      ++asked;
+      auto lines = WhoCan(policy, question, kNow);
+      return lines && std::any_of(lines->begin(), lines->end(), [&](const std::string& line) {
+               return line.starts_with(who) || line.starts_with("all projects");
+             });
+    };
+    for (int i = 0; i < kJobsPerPolicy; ++i) {
+      const Decision decision = Decide(generator.MakeJob(), policy, host, kNow);
+      if (!decision.allowed) continue;
+      EXPECT_TRUE(names("start " + decision.project_kind, decision.role + ": "));
+      EXPECT_TRUE(names("use " + decision.tool, decision.project + ": "));
+      if (!decision.database) continue;
+      const std::string with =
+          decision.tool + (decision.command.empty() ? "" : " " + decision.command);
+      auto lines = WhoCan(policy, "reach database " + decision.database->name, kNow);
+      ASSERT_TRUE(lines.has_value());
+      EXPECT_TRUE(std::any_of(lines->begin(), lines->end(),
+                              [&](const std::string& line) {
+                                return line.starts_with(decision.project + ": ") &&
+                                       line.find(with) != std::string::npos;
+                              }))
+          << with << "\n"
+          << Join(*lines);
+      if (decision.opt_outs == "included" || decision.opt_outs == "declared by the query") {
+        EXPECT_TRUE(names("include type-one opt-outs", decision.project + ": "));
+      }
+      for (const std::string& name : decision.ehrql_permissions)
+        if (!IsOtherPermission(name)) {
+          EXPECT_TRUE(names("use dataset " + name, decision.project + ": "));
+        }
+    }
+  }
+  EXPECT_GT(asked, 500u);
+}
+
 TEST(PolicyProperties, RemovingAGrantNeverWidens) {
   Generator generator(4);
   const HostConfig host = Host();
