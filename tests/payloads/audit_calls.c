@@ -33,6 +33,18 @@ static int number(long n) {
   for (;;) pause();
 }
 
+// A child that waits in an open, whose name was read long before; then waits to be killed.
+static int blocked(const char* fifo) {
+  if (mkfifo(fifo, 0600) != 0) return 1;
+  if (fork() == 0) return open(fifo, O_RDONLY);
+  for (int i = 0; i < 150; ++i) {
+    usleep(10000);
+    syscall(SYS_getppid);
+  }
+  if (write(1, "done\n", 5) != 5) return 1;
+  for (;;) pause();
+}
+
 static void* flood_thread(void* n) {
   flood((long)n);
   return NULL;
@@ -288,6 +300,7 @@ int main(int argc, char** argv) {
   long n = argc > 2 ? atol(argv[2]) : 0, m = argc > 3 ? atol(argv[3]) : 0;
   if (!strcmp(mode, "getppid")) return flood(n), 0;
   if (!strcmp(mode, "number")) return number(n);
+  if (!strcmp(mode, "blocked")) return blocked(argv[2]);
   if (!strcmp(mode, "getsid")) {
     while (n-- > 0) syscall(SYS_getsid, 0);
     return 0;
