@@ -15,10 +15,12 @@ target_link_libraries(vm_tests PRIVATE GTest::gtest_main GTest::gmock)
 
 set(vm_image ${CMAKE_BINARY_DIR}/vm)
 set(vm_programs tests/vm_tests)
-foreach(name integration_audit_source_test integration_audit_killed_test escape_surface_test)
+foreach(name integration_audit_source_test escape_surface_test)
   list(APPEND vm_programs tests/${name})
   add_dependencies(vm_tests ${name})
 endforeach()
+list(APPEND vm_programs "tests/integration_audit_killed_test:AuditKilled.NoCall*")
+add_dependencies(vm_tests integration_audit_killed_test)
 
 # The image is made once for a kernel package; the machine then boots in seconds.
 add_test(NAME vm.image COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/vm/make_image ${vm_image})
