@@ -74,8 +74,10 @@ class AuditLogTest : public testing::Test {
     EXPECT_TRUE(verdict.has_value()) << verdict.error().ToString();
     return verdict ? *verdict : LogVerdict{};
   }
+  // A new file: file systems write out at once what replaces the content of an old one.
   void Replace(const std::string& job, const std::string& bytes) {
-    auto fd = OpenPath(PathOf(job), O_WRONLY | O_TRUNC);
+    (void)::unlink(PathOf(job).c_str());
+    auto fd = OpenPath(PathOf(job), O_WRONLY | O_CREAT, 0600);
     ASSERT_TRUE(WriteAll(fd->get(), bytes).has_value());
   }
 
