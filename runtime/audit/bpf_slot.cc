@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <utility>
 
 namespace carrel {
@@ -21,6 +22,12 @@ constexpr uint32_t kKillAt = CARREL_RING_BYTES / 16 * 15;
 
 constexpr size_t kPresentBytes = sizeof(__u64) * (CARREL_BUCKETS + 1);
 constexpr size_t kSlotBytes = sizeof(SlotState) * CARREL_SLOTS;
+
+// FORMAT.md has them byte by byte.
+static_assert(sizeof(SlotState) == 192 && offsetof(SlotState, cgroup) == 16 &&
+              offsetof(SlotState, kill_at) == 28 && offsetof(SlotState, log) == 32 &&
+              offsetof(SlotState, withheld) == 40 && offsetof(SlotState, lost) == 64 &&
+              offsetof(SlotState, woken) == 80 && offsetof(SlotState, marks) == 128);
 
 }  // namespace
 
