@@ -19,6 +19,8 @@ foreach(name integration_audit_source_test escape_surface_test)
   list(APPEND vm_programs tests/${name})
   add_dependencies(vm_tests ${name})
 endforeach()
+list(APPEND vm_programs "tests/integration_audit_killed_test:AuditKilled.NoCall*")
+add_dependencies(vm_tests integration_audit_killed_test)
 
 # The image is made once for a kernel package; the machine then boots in seconds.
 add_test(NAME vm.image COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/vm/make_image ${vm_image})

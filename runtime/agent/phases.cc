@@ -11,6 +11,7 @@
 #include "job/fault_point.h"
 #include "job/job_context.h"
 #include "job/job_runner.h"
+#include "job/recover.h"
 #include "job/step_record.h"
 #include "launch/host_facts.h"
 
@@ -64,15 +65,19 @@ Result<void> Prepare(JobContext& context, const JobDir& dir) {
       dir.WriteStep(JobState::kPreparing, OrderedJson::object(), ToStepRecord(context.records)));
   CARREL_TRY(OpenJobLog(context));
   CARREL_TRY(PrepareJob(context));
-  return context.log->Sync();
+  return context.log->Pause();
+}
+
+Result<void> SweepRuns(const HostConfig& host) {
+  CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
+  return SweepDeadRuns(host.state, facts, host.cgroup_parent);
 }
 
 // What dead jobs have left, before this one needs their room.
 Result<void> Sweep(const HostConfig& host) {
   CARREL_TRY(SweepStaging(host));
   CARREL_TRY(SweepRemovedJobs(host.state));
-  CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
-  return SweepStaleRuns(host.state, facts, host.cgroup_parent);
+  return SweepRuns(host);
 }
 
 Result<void> Execute(JobContext& context, const JobDir& dir, const Ready& ready) {
@@ -109,14 +114,14 @@ Result<void> Execute(JobContext& context, const JobDir& dir, const Ready& ready)
   CARREL_TRY(context.scratch->Unmount());
   if (::fsync(context.scratch_file.get()) != 0) return SysFault("scratch", "fsync");
   CARREL_TRY(context.log->Append("executed", EndRecord(context.records)));
-  return context.log->Sync();
+  return context.log->Pause();
 }
 
 // A signal came before the action was started.
 Result<void> CancelledExecute(JobContext& context) {
   context.records.run = CancelledBeforeStart();
   CARREL_TRY(context.log->Append("cancelled", {{"before_start", true}}));
-  return context.log->Sync();
+  return context.log->Pause();
 }
 
 // A job of which nothing could be known: not decided, or its process is gone.
@@ -168,16 +173,15 @@ Result<void> OpenActionLog(JobContext& context) {
 // False when the job has no log yet: it was never prepared, or not so far.
 Result<bool> ResumeForFinalize(JobContext& context, const JobStep& before) {
   if (context.records.audit_id.empty()) return false;
+  // What is left of a lost job's action is recorded as long as it is not dead.
+  if (before.state == JobState::kExecuting) CARREL_TRY(SweepRuns(context.host()));
   auto resumed = Resume(context);
   if (!resumed && resumed.error().kind == ErrorKind::kBadInput) {
     context.records.audit_id.clear();
     return false;
   }
   if (!resumed) return std::move(resumed).error();
-  if (before.state != JobState::kExecuting) return true;
-  context.records.run.counts = resumed->counts;
-  // What was in the ring when the supervisor died is gone.
-  if (!resumed->seal) context.records.run.counts.lost += 1;
+  if (before.state == JobState::kExecuting) context.records.run.counts = resumed->counts;
   return true;
 }
 
@@ -285,7 +289,6 @@ Result<void> CloseLog(const HostConfig& host, const JobDir& dir, const JobStep& 
   const bool sealed_before = resumed.log == nullptr;
   if (sealed_before && step.state == JobState::kError) return {};  // published with its seal
   if (!sealed_before) {
-    if (step.state == JobState::kExecuting) resumed.counts.lost += 1;
     CARREL_TRY(resumed.log->Append("end", {{"error", reason}, {"refused", false}}));
     CARREL_ASSIGN(resumed.seal, resumed.log->Finish(resumed.counts));
   }

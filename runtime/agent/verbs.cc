@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "job/fault_point.h"
 #include "job/job_context.h"
+#include "job/recover.h"
 #include "launch/host_facts.h"
 
 namespace carrel {
@@ -335,10 +336,11 @@ Result<VerbAnswer> CleanupVerb(const HostConfig& host, const std::string& id) {
   CARREL_ASSIGN(UniqueFd lock, Supervision(*dir));
   // A step that is not whole says to clean up.
   const Present present = Look(dir->StateOfNobody().value_or(JobStep()));
+  // What is left of its action dies first: until then it may still be recorded.
+  CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
+  CARREL_TRY(SweepDeadRuns(host.state, facts, host.cgroup_parent));
   CARREL_TRY(CloseLog(host, *dir, present.step, "the job was cleaned up before it was finalized",
                       PublicOutcome::kKilled));
-  CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
-  CARREL_TRY(SweepStaleRuns(host.state, facts, host.cgroup_parent));
   CARREL_TRY(SweepStaging(host));
   VerbAnswer answer = AnswerFrom(present);
   if (present.state == JobState::kFinalized) {

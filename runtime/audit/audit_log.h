@@ -2,6 +2,7 @@
 // append-only, hash-chained file. See runtime/audit/FORMAT.md.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,9 +33,11 @@ class AuditLog {
   static Result<std::unique_ptr<AuditLog>> Create(const std::string& state_dir,
                                                   const std::string& job_id);
 
-  /// Goes on with a log that an earlier process left unsealed: after a Sync, or killed. A block
-  /// that is not whole at the end is cut off, and a record "interrupted" says so. kRefused when the
-  /// chain does not hold.
+  /// Goes on with a log that an earlier process left unsealed: after a Pause, or killed. Of one
+  /// that was killed, a block that is not whole at the end is cut off, what the kernel's ring still
+  /// holds of its events is read (see left_behind.h), and a record "interrupted" says so; nothing
+  /// of the action may run any more. kRefused when the chain does not hold, or the log has a
+  /// writer.
   static Result<ResumedLog> Resume(const std::string& state_dir, const std::string& job_id);
 
   /// The most bytes that the log may have, 0 for no limit. When it has more, AppendEvents(nullptr,
@@ -51,14 +54,22 @@ class AuditLog {
   /// them.
   virtual Result<void> Append(const std::string& kind, const Json& members) = 0;
 
+  /// A number that no other log has.
+  virtual uint64_t id() const { return 0; }
+  /// Whether Redact was called.
+  virtual bool redacts() const { return false; }
+  /// From now on `tell` is called before each block is written, with the number of blocks that
+  /// there will be; and at once, with the number of those there are. Null ends it.
+  virtual void TellBlocks(std::function<void(uint64_t blocks)> /*tell*/) {}
+
   /// Called by an EventSource with raw events (see audit/raw_event.h).
   virtual Result<void> AppendEvents(const void* events, size_t bytes) = 0;
 
   /// Writes what is buffered: it is there when this process is killed, not when the host is.
   virtual Result<void> Flush() { return {}; }
 
-  /// Writes what is buffered and fsyncs: another process can then go on with the log.
-  virtual Result<void> Sync() { return {}; }
+  /// Says so, writes what is buffered and fsyncs: another process can then go on with the log.
+  virtual Result<void> Pause() { return {}; }
 
   /// The root directory of the action, for the digests of what it executes.
   virtual void SetRoot(UniqueFd root) = 0;
@@ -79,7 +90,13 @@ class AuditLog {
 struct ResumedLog {
   std::unique_ptr<AuditLog> log;  ///< null when the log is sealed
   std::optional<AuditSeal> seal;  ///< of a sealed log
-  EventCounts counts;             ///< calls that are in the log; of a sealed one, the seal's
+  /// Calls that are in the log; of a sealed one, the seal's. `lost` is at least 1 when there may
+  /// have been calls that are not.
+  EventCounts counts;
 };
+
+/// For sources, at their end: the log has all events, with those that wait for their digest, and
+/// says so, in blocks that are written. Whoever is killed later takes no event away.
+void EndRecording(AuditLog& log, const EventCounts& counts);
 
 }  // namespace carrel

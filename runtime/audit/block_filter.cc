@@ -7,6 +7,8 @@ namespace {
 
 constexpr uint64_t kBasis = 0xcbf29ce484222325u;
 constexpr size_t kBitsPerKey = 10;
+// Threat: paths of two thousand directories each. Their block has no filter.
+constexpr size_t kMaxKeys = 128u << 10;
 constexpr uint32_t kProbes = 6;
 
 uint64_t Step(uint64_t hash, char byte) {
@@ -47,7 +49,16 @@ void BlockFilter::Add(uint64_t hash) {
   uint64_t& recent = recent_[(hash >> 20) % kRecent];
   if (recent == hash) return;
   recent = hash;
-  hashes_.push_back(hash);
+  if (hashes_.size() >= kMaxKeys) MakeRoom();
+  if (!overflowed_) hashes_.push_back(hash);
+}
+
+void BlockFilter::MakeRoom() {
+  std::sort(hashes_.begin(), hashes_.end());
+  hashes_.erase(std::unique(hashes_.begin(), hashes_.end()), hashes_.end());
+  if (hashes_.size() < kMaxKeys / 2) return;
+  overflowed_ = true;
+  hashes_.clear();
 }
 
 void BlockFilter::AddPath(std::string_view path) {
@@ -63,6 +74,7 @@ void BlockFilter::AddComm(std::string_view comm) { Add(HashName('c', comm)); }
 void BlockFilter::AddAddress() { Add(HashName('a', "")); }
 
 std::string BlockFilter::Bytes() const {
+  if (overflowed_) return "";
   std::vector<uint64_t> keys = hashes_;
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
@@ -76,6 +88,7 @@ std::string BlockFilter::Bytes() const {
 
 void BlockFilter::Reset() {
   hashes_.clear();
+  overflowed_ = false;
   recent_.fill(0);
 }
 

@@ -19,15 +19,17 @@ class BlockFilter {
   void AddComm(std::string_view comm);
   void AddAddress();
 
-  /// The filter's bytes, as they stand in the header.
+  /// The filter's bytes, as they stand in the header; none when there were too many names.
   std::string Bytes() const;
   void Reset();
 
  private:
   void Add(uint64_t hash);
+  void MakeRoom();
 
   static constexpr size_t kRecent = 1024;
   std::vector<uint64_t> hashes_;
+  bool overflowed_ = false;
   std::array<uint64_t, kRecent> recent_{};  ///< most directories come again and again
 };
 

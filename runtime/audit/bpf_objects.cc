@@ -157,6 +157,14 @@ Result<void> RemoveBroken(const BpfObjects& objects, const std::string& bpffs) {
 
 }  // namespace
 
+Result<BpfObjects> FindBpfObjects(const std::string& state_dir) {
+  BpfObjects objects;
+  objects.directory = state_dir + "/bpf/" + Version();
+  CARREL_ASSIGN(objects.lock, Lock(VersionLock(state_dir, Version()), LOCK_SH));
+  CARREL_TRY(GetPins(objects));
+  return objects;
+}
+
 Result<BpfObjects> OpenBpfObjects(const std::string& state_dir) {
   BpfObjects objects;
   const std::string bpffs = state_dir + "/bpf";

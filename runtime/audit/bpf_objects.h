@@ -39,6 +39,9 @@ struct BpfObjects {
 /// some are gone are made anew when no job uses them. Needs CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
 Result<BpfObjects> OpenBpfObjects(const std::string& state_dir);
 
+/// The same when they are pinned; otherwise an error, and nothing is loaded.
+Result<BpfObjects> FindBpfObjects(const std::string& state_dir);
+
 /// The ring of slot `slot`, made and pinned if it is not there.
 Result<UniqueFd> OpenRing(const BpfObjects& objects, uint32_t slot);
 

@@ -34,6 +34,7 @@ void ReadDecision(const Json& record, JobInfo& info) {
   info.project = Text(decision, "project");
   info.tool = Text(decision, "tool");
   info.seccomp_profile = Text(decision, "seccomp_profile");
+  info.policy_digest = Text(decision, "policy_digest");
 }
 
 bool Fits(const JobInfo& info, const JobFilter& filter) {
@@ -76,7 +77,8 @@ Result<JobInfo> ReadJobInfo(const std::string& state_dir, const std::string& id)
   CARREL_ASSIGN(const bool row, log.NextEvent(event));
   if (!row || event.kind != EventKind::kRecord) return info;
   CARREL_ASSIGN(const Json record, ParseJson(event.record, id));
-  if (record.is_object() && Text(record, "kind") == "decision") ReadDecision(record, info);
+  const std::string kind = record.is_object() ? Text(record, "kind") : "";
+  if (kind == "decision" || kind == "container") ReadDecision(record, info);
   return info;
 }
 

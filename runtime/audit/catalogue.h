@@ -22,6 +22,7 @@ struct JobInfo {
   std::string tool;
   std::string commit;
   std::string seccomp_profile;
+  std::string policy_digest;
   bool refused = false;  ///< by the policy: nothing ran
 };
 

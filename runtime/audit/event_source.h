@@ -46,6 +46,10 @@ class EventSource {
   /// A descriptor that polls readable when Drain has work to do.
   virtual int poll_fd() const = 0;
 
+  /// Before the action starts: says which log the events will go into, so that another process can
+  /// go on with it when this one is killed. The log must outlive the source's Finish.
+  virtual void RecordInto(AuditLog& /*log*/) {}
+
   /// Moves what is there into the log and lets held tasks go on. Called when poll_fd is readable
   /// and at least every 100 ms. An error is fatal: the action is killed. A lost event is one.
   virtual Result<void> Drain(AuditLog& log) = 0;
@@ -53,7 +57,8 @@ class EventSource {
   /// What has been seen so far; for people who watch a job.
   virtual EventCounts counts() const { return {}; }
 
-  /// Called once, when the cgroup is empty: drains the rest and detaches.
+  /// Called once, when the cgroup is empty: drains the rest, ends the recording (EndRecording) and
+  /// detaches.
   virtual Result<EventCounts> Finish(AuditLog& log) = 0;
 };
 

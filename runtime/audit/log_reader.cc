@@ -38,6 +38,30 @@ std::string SealText(const std::string& seal, const std::string& key_id,
   return Json{{"seal", seal}, {"key", key_id}, {"signature", signature}}.dump();
 }
 
+const char* StandingName(LogStanding standing) {
+  static constexpr const char* kNames[] = {"sealed", "running", "waiting", "truncated", "altered"};
+  return kNames[static_cast<size_t>(standing)];
+}
+
+const char* StandingText(LogStanding standing) {
+  switch (standing) {
+    case LogStanding::kRunning:
+      return "it has no seal yet: the job runs, and what follows is not in it";
+    case LogStanding::kWaiting:
+      return "it has no seal yet: the job waits for its next phase";
+    case LogStanding::kCutOff:
+      return "it ends early and has no seal: carrel was killed, or its end was cut off";
+    default:
+      return "";
+  }
+}
+
+uint64_t LogId(const Hash& first) {
+  uint64_t id = 0;
+  for (size_t i = 0; i < sizeof id; ++i) id = id << 8 | first.at(i);
+  return id | 1;
+}
+
 Result<LogReader> LogReader::Open(const std::string& path) {
   LogReader reader;
   reader.path_ = path;
@@ -48,7 +72,9 @@ Result<LogReader> LogReader::Open(const std::string& path) {
   if (!fd) return std::move(fd).error();
   reader.fd_ = std::move(*fd);
   reader.decoder_ = std::make_unique<BlockDecoder>();
-  if (reader.ReadBlock() && !reader.ReadStart())
+  if (!reader.ReadFinalBlock()) return reader;
+  reader.id_ = LogId(reader.last_);
+  if (!reader.ReadStart())
     reader.Stop(LogEnd::kAltered, "the first block does not say what log this is");
   return reader;
 }
@@ -90,9 +116,57 @@ bool LogReader::ReadBlock() {
   last_ = HashBytes(block_);
   last_known_ = true;
   ++blocks_;
+  last_at_ = offset_;
   offset_ += total;
   opened_ = false;
   return true;
+}
+
+// A block, or an end that is the end: what a writer wrote just before it let go is read too.
+bool LogReader::ReadFinalBlock() {
+  for (bool again = false;; again = true) {
+    if (ReadBlock()) return true;
+    if (end_ == LogEnd::kAltered) return false;
+    has_writer_ = HasWriter();
+    if (has_writer_ || again) return false;
+    end_ = LogEnd::kOpen;
+  }
+}
+
+bool LogReader::HasWriter() const {
+  struct flock range {};
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  range.l_len = 1;
+  return ::fcntl(fd_.get(), F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+}
+
+// Is the last row a record that says so? The last block may have been passed over.
+bool LogReader::EndsInPause() const {
+  std::string bytes(offset_ - last_at_, '\0');
+  auto got = ReadAt(fd_.get(), bytes.data(), bytes.size(), last_at_);
+  if (!got || *got < bytes.size()) return false;
+  const auto header = ReadBlockHeader(bytes);
+  if (!header || header->kind != BlockKind::kEvents) return false;
+  BlockDecoder decoder;
+  if (!decoder.Open(*header, std::string_view(bytes).substr(header->header_bytes))) return false;
+  AuditEvent event;
+  std::string last;
+  for (;;) {
+    const auto row = decoder.Next(event);
+    if (!row) return false;
+    if (!*row) break;
+    last = event.kind == EventKind::kRecord ? event.record : "";
+  }
+  const auto record = ParseJson(last, path_);
+  return record && record->is_object() && TextMember(*record, "kind") == kPauseRecord;
+}
+
+LogStanding LogReader::Standing() const {
+  if (end_ == LogEnd::kSealed) return LogStanding::kSealed;
+  if (end_ == LogEnd::kAltered) return LogStanding::kAltered;
+  if (has_writer_) return LogStanding::kRunning;
+  return end_ == LogEnd::kUnsealed && EndsInPause() ? LogStanding::kWaiting : LogStanding::kCutOff;
 }
 
 bool LogReader::ReadStart() {
@@ -120,6 +194,7 @@ bool LogReader::ReadSeal() {
   if (!seal || !seal->is_object()) return false;
   seal_.head = TextMember(*seal, "head");
   seal_.blocks = Number(*seal, "blocks");
+  seal_.interrupted = seal->value("interrupted", Json()) == true;
   seal_.counts = {Number(*seal, "events"), Number(*seal, "denied"), Number(*seal, "lost"),
                   Number(*seal, "stops"), TextMember(*seal, "completeness") == "entry_only"};
   // No block follows that would hold this one's hash: it must be, byte for byte, the block that its
@@ -142,7 +217,7 @@ int64_t LogReader::RealTime(int64_t monotonic_ns) const {
 
 Result<bool> LogReader::NextBlock() {
   if (end_ != LogEnd::kOpen) return false;
-  if (!ReadBlock()) return false;
+  if (!ReadFinalBlock()) return false;
   if (header_.kind == BlockKind::kEvents) return true;
   if (header_.kind != BlockKind::kSeal || !ReadSeal())
     return Stop(LogEnd::kAltered, "the block before byte " + std::to_string(offset_) +
@@ -177,6 +252,7 @@ bool LogReader::PassOver(const std::function<bool(const BlockHeader&)>& wanted, 
       end > static_cast<uint64_t>(info.st_size) || wanted(*header))
     return true;
   *passed = true;
+  last_at_ = offset_;
   offset_ = end;
   ++blocks_;
   last_known_ = false;

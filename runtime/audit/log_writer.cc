@@ -1,3 +1,5 @@
+#include "audit/log_writer.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -6,37 +8,35 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <optional>
+#include <utility>
 
-#include "audit/audit_log.h"
-#include "audit/block.h"
-#include "audit/block_encoder.h"
-#include "audit/exec_digests.h"
-#include "audit/host_key.h"
-#include "audit/log_reader.h"
 #include "audit/raw_event.h"
-#include "audit/recorder.h"
 #include "base/clock.h"
 #include "base/fs.h"
 
 namespace carrel {
 namespace {
 
-// A block is written when it holds this much, or its first row is a second old: a crash then loses
-// no more than that.
+// A block is written when it holds this much, or its first row is a second old. What is not yet
+// written is still in the ring when carrel is killed, as long as it and what waits there have room
+// beside each other: the programs hold the action when half of the ring waits.
 constexpr size_t kMaxRows = 32768;
-constexpr size_t kMaxRawBytes = 8u << 20;
+constexpr size_t kMaxRingBytes = CARREL_RING_BYTES / 16 * 7;
+constexpr size_t kRingHeader = 8;  // of each record
 constexpr int64_t kMaxAgeNs = 1'000'000'000;
+// Of carrel's own records no ring has a second copy.
+constexpr int64_t kMaxRecordAgeNs = 100'000'000;
 // Room behind the last block, so that a full disk still takes the reason, the end and the seal; and
 // how much is allocated at a time.
 constexpr uint64_t kReserve = 64u << 10;
 constexpr uint64_t kAllocate = 1u << 20;
 
+using Overwrite = std::function<void(char* text, size_t size, bool cut)>;
+
 // The strings of one raw record. What the kernel cut off may have been the end of a secret.
-void RedactRecord(const Redactor& redactor, char* record, const RawHead& head) {
+void RedactRecord(const Overwrite& overwrite, char* record, const RawHead& head) {
   const auto within = [&](size_t from, size_t size, bool cut) {
-    if (from < head.size)
-      redactor.Overwrite(record + from, std::min<size_t>(size, head.size - from), cut);
+    if (from < head.size) overwrite(record + from, std::min<size_t>(size, head.size - from), cut);
   };
   const bool cut = (head.flags & kDataTruncated) != 0;
   if (head.type == kRawData && record[offsetof(RawData, kind)] != kDataDigest)
@@ -51,77 +51,35 @@ void RedactRecord(const Redactor& redactor, char* record, const RawHead& head) {
     within(offsetof(RawComm, comm), sizeof(RawComm::comm) - 1, true);
 }
 
-void RedactEvents(const Redactor& redactor, std::string& events) {
+void RedactEvents(const Overwrite& overwrite, std::string& events) {
   for (size_t at = 0; at + sizeof(RawHead) <= events.size();) {
     RawHead head;
     std::memcpy(&head, &events[at], sizeof head);
     if (head.size < sizeof head || head.size > events.size() - at) return;
-    RedactRecord(redactor, &events[at], head);
+    RedactRecord(overwrite, &events[at], head);
     at += head.size;
   }
 }
 
-class LogWriter final : public AuditLog {
- public:
-  LogWriter(std::string state_dir, std::string job_id, std::string path, UniqueFd dir, UniqueFd fd)
-      : state_dir_(std::move(state_dir)),
-        job_id_(std::move(job_id)),
-        path_(std::move(path)),
-        dir_(std::move(dir)),
-        fd_(std::move(fd)),
-        recorder_(encoder_),
-        digests_(state_dir_ + "/exec-digests") {}
+// Their ends stay where they are.
+void OverwriteAll(char* text, size_t size, bool /*cut*/) {
+  for (size_t i = 0; i < size; ++i)
+    if (text[i] != '\0') text[i] = '*';
+}
 
-  Result<void> Start();
-  /// Goes on after what `reader` has read.
-  void ContinueAfter(const LogReader& reader);
-  void SetLimit(uint64_t bytes) override { limit_ = bytes; }
-  void Redact(std::shared_ptr<const Redactor> redactor) override {
-    redactor_ = std::move(redactor);
-  }
-  void SetRoot(UniqueFd root) override { digests_.SetRoot(std::move(root)); }
-  void Settle() override { TakeDigests(true); }
-  Result<void> Append(const std::string& kind, const Json& members) override;
-  Result<void> AppendEvents(const void* events, size_t bytes) override;
-  Result<void> Flush() override;
-  Result<void> Sync() override;
-  void WarmUp() override { (void)OpenKey().has_value(); }  // Finish reports what went wrong
-  Result<AuditSeal> Finish(const EventCounts& counts) override;
+}  // namespace
 
- private:
-  Result<void> OpenKey();
-  Result<void> FlushIfDue();
-  Result<void> CheckLimit();
-  Result<void> Reserve(uint64_t bytes);
-  void TakeDigests(bool wait);
-  void GiveUp(const BlockHeader& dropped, const Error& error);
-  Result<void> WriteBlock(BlockHeader header,
-                          const std::vector<std::pair<uint8_t, std::string_view>>& columns);
-  Result<void> WriteText(BlockKind kind, const std::string& text);
-
-  const std::string state_dir_;
-  const std::string job_id_;
-  const std::string path_;
-  UniqueFd dir_;
-  UniqueFd fd_;
-  BlockWriter writer_;
-  BlockEncoder encoder_;
-  Recorder recorder_;
-  ExecDigests digests_;
-  std::shared_ptr<const Redactor> redactor_;
-  std::string redacted_;  ///< what is being appended
-  std::optional<HostKey> key_;
-  Hash last_{};
-  uint64_t blocks_ = 0;
-  uint64_t bytes_ = 0;
-  int64_t clock_shift_ = 0;  ///< from CLOCK_MONOTONIC now to that of the log's first block
-  int64_t oldest_ns_ = 0;    ///< when the block that is being filled got its first row; 0: empty
-  uint64_t allocated_ = 0;
-  uint64_t limit_ = 0;
-  bool limit_said_ = false;
-  bool gave_up_ = false;  ///< a write failed: no more events
-  EventCounts dropped_;
-};
+Result<void> LogWriter::Lock() {
+  struct flock range {};
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  range.l_len = 1;
+  if (::fcntl(fd_.get(), F_OFD_SETLK, &range) == 0) return {};
+  if (errno != EAGAIN && errno != EACCES) return SysFault(path_, "lock the audit log");
+  Error error = Refused(path_, "another carrel writes this audit log");
+  error.code = EBUSY;
+  return error;
+}
 
 Result<void> LogWriter::Start() {
   struct utsname kernel {};
@@ -146,6 +104,7 @@ Result<void> LogWriter::WriteBlock(
   header.previous = last_;
   Hash hash;
   CARREL_ASSIGN(std::string_view block, writer_.Write(header, columns, &hash));
+  if (tell_) tell_(blocks_ + 1);
   auto written = Reserve(block.size());
   if (written) written = WriteAll(fd_.get(), block);
   if (!written) {
@@ -158,6 +117,7 @@ Result<void> LogWriter::WriteBlock(
     return error;
   }
   last_ = hash;
+  if (blocks_ == 0) id_ = LogId(hash);
   ++blocks_;
   bytes_ += block.size();
   return {};
@@ -203,6 +163,7 @@ Result<void> LogWriter::Append(const std::string& kind, const Json& members) {
   recorder_.AddRecord(now + clock_shift_,
                       record.dump(-1, ' ', false, Json::error_handler_t::replace));
   if (oldest_ns_ == 0) oldest_ns_ = now;
+  if (record_ns_ == 0) record_ns_ = now;
   return FlushIfDue();
 }
 
@@ -221,16 +182,47 @@ Result<void> LogWriter::AppendEvents(const void* events, size_t bytes) {
     ++dropped_.lost;
     return {};
   }
-  if (redactor_ != nullptr) {
-    redacted_.assign(static_cast<const char*>(events), bytes);
-    RedactEvents(*redactor_, redacted_);
-    events = redacted_.data();
-  }
+  events = Redacted(events, bytes);
   CARREL_TRY(recorder_.Add(static_cast<const char*>(events), bytes));
-  if (recorder_.HasExecuted())
-    for (ExecutedFile& file : recorder_.TakeExecuted()) digests_.Add(std::move(file));
-  if (encoder_.rows() >= kMaxRows || encoder_.raw_bytes() >= kMaxRawBytes) return Flush();
+  if (recorder_.HasExecuted()) AddExecuted(recorder_.TakeExecuted());
+  ring_bytes_ += bytes + kRingHeader;
+  if (encoder_.rows() >= kMaxRows || ring_bytes_ >= kMaxRingBytes) return Flush();
   return {};
+}
+
+const void* LogWriter::Redacted(const void* events, size_t bytes) {
+  if (redactor_ == nullptr && !withhold_) return events;
+  redacted_.assign(static_cast<const char*>(events), bytes);
+  if (withhold_)
+    RedactEvents(&OverwriteAll, redacted_);
+  else
+    RedactEvents(
+        [this](char* text, size_t size, bool cut) { redactor_->Overwrite(text, size, cut); },
+        redacted_);
+  return redacted_.data();
+}
+
+Result<void> LogWriter::Reread(const void* event, size_t bytes) {
+  CARREL_TRY(recorder_.Add(static_cast<const char*>(Redacted(event, bytes)), bytes));
+  (void)recorder_.TakeExecuted();
+  encoder_.Reset();
+  return {};
+}
+
+void LogWriter::TellBlocks(std::function<void(uint64_t)> tell) {
+  tell_ = std::move(tell);
+  if (tell_) tell_(blocks_);
+}
+
+// Of tasks that are long dead, neither their files nor their root can be found: their ids may be
+// those of others.
+void LogWriter::AddExecuted(std::vector<ExecutedFile> files) {
+  for (ExecutedFile& file : files) {
+    if (interrupted_)
+      recorder_.AddDigest(MonotonicNs(), {std::move(file), "", kDataFault});
+    else
+      digests_.Add(std::move(file));
+  }
 }
 
 void LogWriter::TakeDigests(bool wait) {
@@ -247,10 +239,12 @@ Result<void> LogWriter::CheckLimit() {
 
 Result<void> LogWriter::FlushIfDue() {
   if (encoder_.rows() == 0) return {};
-  if (encoder_.rows() >= kMaxRows || encoder_.raw_bytes() >= kMaxRawBytes) return Flush();
+  if (encoder_.rows() >= kMaxRows || ring_bytes_ >= kMaxRingBytes) return Flush();
   const int64_t now = MonotonicNs();
   if (oldest_ns_ == 0) oldest_ns_ = now;
-  return now - oldest_ns_ >= kMaxAgeNs ? Flush() : Result<void>();
+  const bool due =
+      now - oldest_ns_ >= kMaxAgeNs || (record_ns_ != 0 && now - record_ns_ >= kMaxRecordAgeNs);
+  return due ? Flush() : Result<void>();
 }
 
 Result<void> LogWriter::Flush() {
@@ -258,12 +252,14 @@ Result<void> LogWriter::Flush() {
   const BlockHeader header = encoder_.Header();
   auto written = WriteBlock(header, encoder_.Columns());
   encoder_.Reset();
-  oldest_ns_ = 0;
+  oldest_ns_ = record_ns_ = 0;
+  ring_bytes_ = 0;
   if (!written) GiveUp(header, written.error());
   return written;
 }
 
-Result<void> LogWriter::Sync() {
+Result<void> LogWriter::Pause() {
+  CARREL_TRY(Append(kPauseRecord, Json::object()));
   CARREL_TRY(Flush());
   if (::fsync(fd_.get()) != 0) return SysFault(path_, "fsync the audit log");
   return {};
@@ -271,6 +267,7 @@ Result<void> LogWriter::Sync() {
 
 void LogWriter::ContinueAfter(const LogReader& reader) {
   last_ = reader.last_hash();
+  id_ = reader.id();
   blocks_ = reader.blocks();
   bytes_ = reader.offset();
   // The monotonic clock began anew when the host has restarted since. Small differences are the
@@ -297,6 +294,7 @@ Result<AuditSeal> LogWriter::Finish(const EventCounts& all) {
   Json seal = {{"job", job_id_},          {"head", HexOf(head)},     {"blocks", blocks_},
                {"events", counts.events}, {"denied", counts.denied}, {"lost", counts.lost},
                {"stops", counts.stops},   {"time_ns", NowNs()}};
+  if (interrupted_) seal["interrupted"] = true;
   if (counts.entry_only) seal["completeness"] = Completeness(counts);
   const std::string text = seal.dump();
   CARREL_TRY(OpenKey());
@@ -310,61 +308,16 @@ Result<AuditSeal> LogWriter::Finish(const EventCounts& all) {
   return AuditSeal{HexOf(head), path_, counts, bytes_};
 }
 
-}  // namespace
-
-Result<std::unique_ptr<AuditLog>> AuditLog::Create(const std::string& state_dir,
-                                                   const std::string& job_id) {
-  if (!IsSafeComponent(job_id) || job_id.size() > 200)
-    return BadInput("audit", "the job's id cannot be the name of a log");
-  CARREL_ASSIGN(UniqueFd dir, MakeDirs(state_dir + "/audit", 0700));
-  const std::string name = job_id + ".carrel-log";
-  auto fd = OpenBeneath(dir.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_NOFOLLOW, 0600);
-  const std::string path = state_dir + "/audit/" + name;
-  if (!fd) {
-    Error error = std::move(fd).error();
-    if (error.code == EEXIST)
-      return BadInput(path, "this job has an audit log already", "Give the run another id");
-    error.where = path;
-    error.what = "make the audit log";
-    return error;
-  }
-  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(dir), std::move(*fd));
-  CARREL_TRY(log->Start());
-  return std::unique_ptr<AuditLog>(std::move(log));
-}
-
-Result<ResumedLog> AuditLog::Resume(const std::string& state_dir, const std::string& job_id) {
-  if (!IsSafeComponent(job_id)) return BadInput("audit", "the job's id cannot be a log's name");
-  const std::string path = state_dir + "/audit/" + job_id + ".carrel-log";
-  CARREL_ASSIGN(LogReader reader, LogReader::Open(path));
-  ResumedLog resumed;
-  for (;;) {
-    CARREL_ASSIGN(const bool more, reader.NextBlock());
-    if (!more) break;
-    resumed.counts.events += reader.header().calls;
-    resumed.counts.denied += reader.header().denied;
-  }
-  if (reader.end() == LogEnd::kSealed) {
-    resumed.counts = reader.seal().counts;
-    resumed.seal = AuditSeal{reader.seal().head, path, resumed.counts, reader.offset()};
-    return resumed;
-  }
-  const bool begun = reader.blocks() > 0;  // else its writer died over the first block
-  if (reader.end() == LogEnd::kAltered || (begun && reader.job() != job_id))
-    return Refused(path, "the audit log was altered: " + reader.why());
-  CARREL_ASSIGN(UniqueFd dir, OpenPath(state_dir + "/audit", O_RDONLY | O_DIRECTORY));
-  CARREL_ASSIGN(UniqueFd fd, OpenPath(path, O_WRONLY | O_APPEND | O_NOFOLLOW));
-  if (::ftruncate(fd.get(), static_cast<off_t>(reader.offset())) != 0)
-    return SysFault(path, "ftruncate");
-  auto log = std::make_unique<LogWriter>(state_dir, job_id, path, std::move(dir), std::move(fd));
-  if (begun)
-    log->ContinueAfter(reader);
-  else
-    CARREL_TRY(log->Start());
-  if (reader.end() == LogEnd::kTruncated)
-    CARREL_TRY(log->Append("interrupted", {{"cut_off", reader.why()}}));
-  resumed.log = std::move(log);
-  return resumed;
+void EndRecording(AuditLog& log, const EventCounts& counts) {
+  log.Settle();
+  // What cannot be written is counted by the log, and its Finish says what went wrong.
+  (void)log
+      .Append(kRecordedRecord, {{"events", counts.events},
+                                {"denied", counts.denied},
+                                {"lost", counts.lost},
+                                {"stops", counts.stops}})
+      .has_value();
+  (void)log.Flush().has_value();
 }
 
 }  // namespace carrel

@@ -157,6 +157,7 @@ Result<EventCounts> NotifySource::Finish(AuditLog& log) {
     CARREL_ASSIGN(more, Serve(log));
   }
   Close();
+  EndRecording(log, counts_);
   return counts_;
 }
 

@@ -150,7 +150,15 @@ struct RawStop {
   __u32 pad;
 };
 
-/// One per ring; memory shared with the reader.
+/// How far the log had come when it got its block number `blocks`.
+struct BlockMark {
+  __u64 blocks;
+  __u64 position;  ///< in the ring: what lies before it is in these blocks
+};
+#define CARREL_MARKS 4
+
+/// One per ring; memory shared with the reader. It outlives the reader: who finds its log without
+/// a seal finds here what of the ring is not yet in it.
 struct SlotState {
   // Written by the reader, before the job and after it.
   __u32 epoch;  ///< 0: free
@@ -160,13 +168,18 @@ struct SlotState {
   __u64 cgroup;      ///< of the job, for whoever cleans up after a dead reader
   __u32 last_epoch;  ///< the highest that was given out
   __u32 kill_at;
-  __u64 pad0[4];
+  __u64 log;       ///< AuditLog::id of the log that the events go into; 0: none
+  __u32 withheld;  ///< that log takes secrets out of strings, and they are in the ring
+  __u32 pad0;
+  __u64 pad1[2];
   // Written by the programs.
   __u64 lost;
   __u64 stops;
   __u32 woken;   ///< set when the reader was woken, cleared by the reader
   __u32 killed;  ///< processes that were killed because the ring was all but full
   __u64 pad2[5];
+  // Written by the reader, before each block: of block n the mark n % CARREL_MARKS.
+  struct BlockMark marks[CARREL_MARKS];
 };
 
 /// Value of the map from cgroup id to ring.

@@ -14,6 +14,13 @@ Result<Record> Decode(const char* bytes, size_t size) {
   return record;
 }
 
+// What a thousand tasks have given once must not stay.
+void Clear(std::string& text) {
+  constexpr size_t kKept = 512;
+  if (text.capacity() > kKept) std::string().swap(text);
+  text.clear();
+}
+
 std::string_view Comm(const char (&comm)[16]) { return {comm, ::strnlen(comm, sizeof comm)}; }
 
 }  // namespace
@@ -72,7 +79,7 @@ void Recorder::AddCall(const RawCall& call) {
   Take(task.pending[0], event_);
   task.waiting = false;
   encoder_.Call(call, index, &event_.data, event_.has_file ? &event_.file : nullptr);
-  task.pending[0].text.clear();
+  Clear(task.pending[0].text);
 }
 
 // Moves the pieces into `event`; their text stays in `pending` until the row is written.
@@ -217,12 +224,27 @@ Result<void> Recorder::AddLifecycle(const RawHead& head, const char* bytes, size
       return Fault("audit", "a BPF record of unknown type " + std::to_string(head.type));
   }
   Emit(event, *task);
-  if (head.type == kRawExec) task->pending[1].text.clear();
+  if (head.type == kRawExec) Clear(task->pending[1].text);
   if (head.type == kRawExit) {
     tasks_.erase(head.tid);
     last_ = nullptr;
   }
   return {};
+}
+
+void Recorder::Remember(const AuditEvent& event) {
+  if (event.task.tid == 0) return;  // carrel itself
+  if (event.kind == EventKind::kExit) {
+    tasks_.erase(event.task.tid);
+  } else {
+    if (event.kind == EventKind::kExec && event.old_tid != event.task.tid)
+      tasks_.erase(event.old_tid);
+    Task& task = tasks_[event.task.tid];
+    task.comm = event.task.comm;
+    task.info = event.task;
+    task.info.comm = task.comm;
+  }
+  last_ = nullptr;
 }
 
 void Recorder::Emit(AuditEvent& event, Task& task) {

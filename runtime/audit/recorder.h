@@ -20,6 +20,9 @@ class Recorder {
   /// One record of a ring. What is not a valid record is an error: the ring is the kernel's word.
   Result<void> Add(const char* bytes, size_t size);
 
+  /// What a row of the log says of its task: for whoever goes on with a log.
+  void Remember(const AuditEvent& event);
+
   /// A lifecycle record: `json` as one object.
   void AddRecord(int64_t time_ns, std::string_view json);
 

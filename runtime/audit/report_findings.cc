@@ -55,7 +55,9 @@ std::string SomeKeys(const Map& map) {
 }
 
 void Finder::Log(const LogVerdict& verdict) {
-  if (verdict.finding != LogFinding::kWhole)
+  if (verdict.finding == LogFinding::kTruncated)
+    Add(kAlarm, "The log ends early", verdict.why);
+  else if (verdict.finding != LogFinding::kWhole)
     Add(verdict.finding == LogFinding::kUnsealed ? kLook : kAlarm,
         std::string("The log is not whole: ") + FindingName(verdict.finding), verdict.why);
   if (data_.stops > 0)

@@ -17,6 +17,7 @@ Result<Ring> Ring::Map(UniqueFd fd, size_t bytes) {
   ring.bytes_ = bytes;
   ring.part_shift_ = std::countr_zero(bytes / kParts);
   ring.consumer_ = static_cast<std::atomic<uint64_t>*>(consumer);
+  ring.position_ = ring.consumer_->load(std::memory_order_relaxed);
   // The room for all; behind the producer's page, the data come when they are reached.
   void* room = ::mmap(nullptr, page + bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (room == MAP_FAILED) return SysFault("audit", "map the ring");
@@ -49,6 +50,7 @@ Ring::Ring(Ring&& other) noexcept { *this = std::move(other); }
 Ring& Ring::operator=(Ring&& other) noexcept {
   std::swap(fd_, other.fd_);
   std::swap(bytes_, other.bytes_);
+  std::swap(position_, other.position_);
   std::swap(consumer_, other.consumer_);
   std::swap(producer_, other.producer_);
   std::swap(data_, other.data_);
@@ -65,7 +67,8 @@ Ring::~Ring() {
 }
 
 void Ring::Clear() {
-  consumer_->store(producer_->load(std::memory_order_acquire), std::memory_order_release);
+  position_ = written();
+  consumer_->store(position_, std::memory_order_release);
 }
 
 const char* Ring::Contiguous(uint64_t position, size_t bytes) {

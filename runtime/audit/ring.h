@@ -32,6 +32,19 @@ class Ring {
   /// Forgets what is there: left-overs of the job before.
   void Clear();
 
+  /// The end of the record that Read is at, or was at last.
+  uint64_t position() const { return position_; }
+  /// The end of what was written.
+  uint64_t written() const { return producer_->load(std::memory_order_acquire); }
+  size_t bytes() const { return bytes_; }
+
+  /// Goes back to a position at which Read has been. The caller knows that nobody writes any more,
+  /// and that no more than bytes() were written since.
+  void GoBack(uint64_t position) {
+    consumer_->store(position, std::memory_order_release);
+    position_ = position;
+  }
+
   /// Calls `consume(record, bytes)` for what is there, in order, until it is empty, `max_bytes`
   /// went by, or `consume` fails; what was consumed successfully is given back to the kernel.
   /// Returns whether the ring was found empty.
@@ -55,6 +68,7 @@ class Ring {
 
   UniqueFd fd_;
   size_t bytes_ = 0;
+  uint64_t position_ = 0;
   std::atomic<uint64_t>* consumer_ = nullptr;
   const std::atomic<uint64_t>* producer_ = nullptr;
   const char* data_ = nullptr;
@@ -83,8 +97,10 @@ Result<bool> Ring::Read(size_t max_bytes, Consume consume) {
       const size_t size = length & ~(kBusy | kDiscard);
       if (size > bytes_ - kHeader) return Fault("audit", "the BPF ring holds an impossible length");
       CARREL_TRY(Reach(at & (bytes_ - 1), kHeader + size));
-      if ((length & kDiscard) == 0) CARREL_TRY(consume(Contiguous(at + kHeader, size), size));
+      const char* record = Contiguous(at + kHeader, size);
       at += (size + kHeader + 7) & ~uint64_t{7};
+      position_ = at;
+      if ((length & kDiscard) == 0) CARREL_TRY(consume(record, size));
       // Not after each record: the position is on a cache line that the kernel reads each time.
       if (at - given_back >= bytes_ / 32) {
         consumer_->store(at, std::memory_order_release);

@@ -23,11 +23,23 @@ Result<void> JudgeSeal(const std::string& state_dir, const LogReader& log, LogVe
     verdict.why = "it is sealed with key " + seal.key_id + ", which is not in keys/";
   } else if (seal.counts.lost != 0) {
     verdict.finding = LogFinding::kIncomplete;
-    verdict.why = std::to_string(seal.counts.lost) + " events were lost, the seal says";
+    verdict.why = seal.interrupted
+                      ? "carrel was killed over it, and what it had not yet written is lost"
+                      : std::to_string(seal.counts.lost) + " events were lost, the seal says";
   } else {
     verdict.finding = LogFinding::kWhole;
+    if (seal.interrupted)
+      verdict.why = "carrel was killed over it; the rest was recovered from the kernel's ring";
   }
   return {};
+}
+
+void JudgeUnsealed(const LogReader& log, LogVerdict& verdict) {
+  const LogStanding standing = log.Standing();
+  verdict.finding =
+      standing == LogStanding::kCutOff ? LogFinding::kTruncated : LogFinding::kUnsealed;
+  verdict.why = StandingText(standing);
+  if (standing == LogStanding::kCutOff && !log.why().empty()) verdict.why += "; " + log.why();
 }
 
 }  // namespace
@@ -80,15 +92,10 @@ Result<LogVerdict> VerifyLog(const std::string& state_dir, const std::string& pa
   if (log.end() == LogEnd::kAltered) return altered(log.why());
   if (!verdict.job.empty() && verdict.job != job)
     return altered("it is the log of another job, " + verdict.job);
-  if (log.end() == LogEnd::kTruncated) {
-    verdict.finding = LogFinding::kTruncated;
-  } else if (log.end() == LogEnd::kUnsealed) {
-    verdict.finding = LogFinding::kUnsealed;
-    verdict.why =
-        "it has no seal: the job still runs, or carrel was killed, or its end was cut off";
-  } else {
+  if (log.end() == LogEnd::kSealed)
     CARREL_TRY(JudgeSeal(state_dir, log, verdict));
-  }
+  else
+    JudgeUnsealed(log, verdict);
   return verdict;
 }
 

@@ -9,8 +9,8 @@ namespace carrel {
 
 enum class LogFinding {
   kWhole,       ///< every block, the seal and its signature are good
-  kUnsealed,    ///< good as far as it goes; there is no seal: the job runs, or carrel died
-  kTruncated,   ///< ends inside a block
+  kUnsealed,    ///< good as far as it goes; there is no seal yet: the job runs, or will go on
+  kTruncated,   ///< good as far as it goes, and ends early: carrel was killed, or it was cut off
   kAltered,     ///< not what was written
   kUnknownKey,  ///< whole by itself, but sealed with a key that this host does not know
   kIncomplete,  ///< whole, and says itself that events were lost
@@ -25,7 +25,7 @@ int FindingStatus(LogFinding finding);
 
 struct LogVerdict {
   LogFinding finding = LogFinding::kAltered;
-  std::string why;  ///< a sentence, empty for kWhole
+  std::string why;  ///< a sentence; of a whole log only when carrel was killed over it
   std::string job;
   std::string head;
   uint64_t blocks = 0;

@@ -2,6 +2,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 #include <limits>
 
@@ -125,7 +126,11 @@ Result<int64_t> ParseTime(const std::string& option, const std::string& text) {
                              "%Y-%m-%dT%H:%M", "%Y-%m-%d"}) {
     tm parts{};
     const char* end = ::strptime(text.c_str(), format, &parts);
-    if (end != nullptr && *end == '\0') return int64_t{::timegm(&parts)} * 1'000'000'000;
+    if (end == nullptr || *end != '\0') continue;
+    // A year that nanoseconds do not reach is before, or after, everything.
+    constexpr int64_t kSecond = 1'000'000'000;
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / kSecond;
+    return std::clamp<int64_t>(::timegm(&parts), -kMost, kMost) * kSecond;
   }
   return BadInput(option, "not a time", "Write it as 2026-08-01T12:00:00Z");
 }
@@ -238,12 +243,26 @@ size_t RowColumns() {
 }
 
 int ReportEnd(const LogReader& log) {
-  if (log.end() == LogEnd::kSealed) return 0;
-  if (log.end() == LogEnd::kUnsealed) {
-    fprintf(stderr, "carrel: %s: no seal yet: what follows is not in it\n", log.job().c_str());
+  const LogStanding standing = log.Standing();
+  const char* job = log.job().c_str();
+  if (standing == LogStanding::kSealed) {
+    if (log.seal().interrupted)
+      fprintf(stderr, "carrel: %s: carrel was killed over this log; %s\n", job,
+              log.seal().counts.lost == 0 ? "the rest was recovered from the kernel's ring"
+                                          : "what it had not yet written is lost");
     return 0;
   }
-  return PrintError(Fault(log.job(), log.why(), "What came before is shown"));
+  if (standing == LogStanding::kRunning || standing == LogStanding::kWaiting) {
+    fprintf(stderr, "carrel: %s: %s\n", job, StandingText(standing));
+    return 0;
+  }
+  if (standing == LogStanding::kAltered)
+    return PrintError(Fault(log.job(), log.why(), "What came before is shown"));
+  std::string what = StandingText(standing);
+  if (!log.why().empty()) what += "; " + log.why();
+  return PrintError(Fault(log.job(), what,
+                          "What came before is shown. The next run, or `carrel gc`, seals it with "
+                          "what the kernel still holds of its events"));
 }
 
 int AuditCommand(int argc, char** argv) {

@@ -20,7 +20,9 @@ namespace {
 // A profile or a comparison from half a log would mislead.
 Result<void> RequireSealed(const LogReader& log) {
   if (log.end() == LogEnd::kSealed) return {};
-  return Fault(log.job(), "its log is not sealed" + (log.why().empty() ? "" : ": " + log.why()));
+  std::string what = std::string("its log is not sealed: ") + StandingName(log.Standing());
+  if (!log.why().empty()) what += ", " + log.why();
+  return Fault(log.job(), what);
 }
 
 Result<Behaviour> ReadBehaviour(const AuditOptions& options, const std::string& job) {

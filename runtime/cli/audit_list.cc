@@ -29,11 +29,14 @@ LogState StateOf(const std::string& path) {
     state.denied += log->header().denied;
   }
   state.bytes = log->offset();
-  if (log->end() == LogEnd::kUnsealed) state.end = "open";
-  if (log->end() == LogEnd::kSealed) {
-    state.lost = log->seal().counts.lost;
-    state.end = state.lost == 0 ? "sealed" : "incomplete";
-  }
+  const LogStanding standing = log->Standing();
+  state.end = standing == LogStanding::kAltered ? "damaged" : StandingName(standing);
+  if (standing != LogStanding::kSealed) return state;
+  state.lost = log->seal().counts.lost;
+  if (state.lost != 0)
+    state.end = "incomplete";
+  else if (log->seal().interrupted)
+    state.end = "recovered";
   return state;
 }
 

@@ -144,7 +144,11 @@ Result<int> Tail(const AuditOptions& options) {
   CARREL_ASSIGN(LogReader log, LogReader::Open(options.LogPath()));
   puts(EventLineHead(RowColumns()).c_str());
   CARREL_TRY(PrintFrom(log, filter, rows - std::min<uint64_t>(rows, options.lines)));
-  while (options.follow && log.end() != LogEnd::kSealed && log.end() != LogEnd::kAltered) {
+  const auto goes_on = [&log] {
+    const LogStanding standing = log.Standing();
+    return standing == LogStanding::kRunning || standing == LogStanding::kWaiting;
+  };
+  while (options.follow && goes_on()) {
     fflush(stdout);
     ::usleep(100'000);
     log.Resume();

@@ -41,9 +41,9 @@ Result<int> Report(const AuditOptions& options) {
     CARREL_ASSIGN(const UniqueFd file, OpenOutput(options.output, 0600));
     CARREL_TRY(WriteAll(file.get(), page));
   }
-  if (verdict.finding != LogFinding::kWhole)
-    fprintf(stderr, "carrel: %s: the log is not whole: %s\n", options.jobs[0].c_str(),
-            FindingName(verdict.finding));
+  if (!verdict.why.empty())
+    fprintf(stderr, "carrel: %s: the log is %s: %s\n", options.jobs[0].c_str(),
+            FindingName(verdict.finding), Printable(verdict.why).c_str());
   return FindingStatus(verdict.finding);
 }
 

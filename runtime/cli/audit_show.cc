@@ -199,7 +199,9 @@ int AuditShow(const AuditOptions& options) {
   PrintFacts(*summary);
   PrintTimes(*log, *summary);
   printf("Log       %s, %llu bytes, head %.16s...\n",
-         log->end() == LogEnd::kSealed ? "sealed" : "NOT sealed",
+         log->Standing() == LogStanding::kSealed
+             ? "sealed"
+             : (std::string("NOT sealed (") + StandingName(log->Standing()) + ")").c_str(),
          static_cast<unsigned long long>(log->offset()), log->head().c_str());
   printf("Calls     %llu, %llu with an error, %llu denied",
          static_cast<unsigned long long>(summary->calls),

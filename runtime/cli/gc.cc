@@ -1,5 +1,5 @@
 // carrel gc: clears away what the configuration's retention does not keep. Never an audit log that
-// is not sealed, and nothing of a job that runs.
+// is not sealed, and nothing of a job that runs. Logs that were cut off are sealed.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -18,8 +18,8 @@
 #include "cli/host_options.h"
 #include "image/image_store.h"
 #include "image/names.h"
+#include "job/recover.h"
 #include "launch/host_facts.h"
-#include "launch/run_dir.h"
 #include "policy/host_config.h"
 #include "policy/host_policy.h"
 
@@ -77,13 +77,13 @@ class Collector {
 
   Result<void> StaleRuns() {
     CARREL_ASSIGN(const RunNames runs, ListRuns(host_.state));
-    if (runs.stale.empty()) return {};
+    if (runs.stale.empty()) return dry_run_ ? Result<void>() : SealCutOffLogs(host_.state);
     CARREL_ASSIGN(const UniqueFd parent, OpenPath(host_.state + "/run", O_RDONLY | O_DIRECTORY));
     for (const std::string& id : runs.stale)
       Removed("scratch", id, "its process is gone", BytesBelow(parent.get(), id));
     if (dry_run_) return {};
     CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
-    return SweepStaleRuns(host_.state, facts, host_.cgroup_parent);
+    return SweepDeadRuns(host_.state, facts, host_.cgroup_parent);
   }
 
   // The agent does not clean up a job that ended in an error, so that it can be looked at.

@@ -81,7 +81,9 @@ Result<void> OpenJobLog(JobContext& job) {
   }
   CARREL_ASSIGN(job.log, AuditLog::Create(job.host().state, job.records.audit_id));
   job.log->SetLimit(job.decision().limits.audit_bytes);
-  return job.log->Append("decision", DecisionRecord(job.job(), job.decision(), job.definition));
+  CARREL_TRY(
+      job.log->Append("decision", DecisionRecord(job.job(), job.decision(), job.definition)));
+  return job.log->Flush();  // whoever kills carrel from here on leaves a log that says whose it is
 }
 
 Result<void> ResolveImage(JobContext& job) {

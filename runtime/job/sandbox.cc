@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/fs.h"
+#include "job/recover.h"
 #include "launch/host_facts.h"
 #include "launch/host_template.h"
 #include "launch/lower.h"
@@ -115,7 +116,7 @@ Result<void> RequireRoot() {
 Result<SandboxRun> BeginSandboxRun(const SandboxHost& host, const std::string& id, bool directory) {
   CARREL_TRY(RequireRoot());
   CARREL_ASSIGN(HostFacts facts, GatherHostFacts());
-  CARREL_TRY(SweepStaleRuns(host.state_dir, facts, host.cgroup_parent));
+  CARREL_TRY(SweepDeadRuns(host.state_dir, facts, host.cgroup_parent));
   CARREL_ASSIGN(RunDir run, RunDir::Create(host.state_dir, id));
   if (directory) CARREL_TRY(run.Make());
   CARREL_ASSIGN(IdSlot slot, IdSlot::Take(host.state_dir, host.first_id, host.id_count));
@@ -210,6 +211,7 @@ Result<SandboxResult> RunSandbox(const SandboxRun& run, const LaunchPlan& plan, 
   // time of its own, and is there before the action.
   CallListener listener;
   CARREL_ASSIGN(auto source, AttachSource(run.host, cgroup, log, *lowered, listener));
+  source->RecordInto(log);
   request.services.push_back({source->poll_fd(), [&] { return source->Drain(log); }});
   if (streams.every_second) request.every_second = [&] { streams.every_second(source->counts()); };
   CARREL_ASSIGN(const SeccompFilter filter, LoadSeccomp(run.host.state_dir, SeccompProfile(plan)));

@@ -68,8 +68,9 @@ RunDir::~RunDir() {
   (void)::unlinkat(parent_.get(), (id_ + std::string(kLockSuffix)).c_str(), 0);
 }
 
-Result<void> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
-                            const std::string& cgroup_parent) {
+Result<size_t> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
+                              const std::string& cgroup_parent) {
+  size_t swept = 0;
   CARREL_ASSIGN(UniqueFd parent, MakeDirs(state_dir + "/run", 0700));
   CARREL_ASSIGN(const auto names, ListDir(parent.get()));
   for (const std::string& name : names) {
@@ -81,8 +82,9 @@ Result<void> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts
     CARREL_TRY(RemoveTree(parent.get(), id));
     if (::unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT)
       return SysFault(name, "unlink");
+    ++swept;
   }
-  return {};
+  return swept;
 }
 
 Result<IdSlot> IdSlot::Take(const std::string& state_dir, uint32_t first, uint32_t count) {

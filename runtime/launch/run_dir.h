@@ -34,9 +34,10 @@ class RunDir {
 };
 
 /// Removes what runs whose process is gone have left: their directories and cgroups. Called at the
-/// start of every command that runs something. Cheap when there is nothing.
-Result<void> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
-                            const std::string& cgroup_parent);
+/// start of every command that runs something. Cheap when there is nothing. Returns how many there
+/// were.
+Result<size_t> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
+                              const std::string& cgroup_parent);
 
 /// One of `count` host ids from `first`, held as long as the object lives. kFault when all are
 /// taken.

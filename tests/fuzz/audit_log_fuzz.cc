@@ -41,6 +41,7 @@ void ReadAll(const std::string& path, bool by_header) {
       Print(event, *log);
     }
   }
+  if (log->end() != LogEnd::kOpen) (void)log->Standing();
 }
 
 }  // namespace

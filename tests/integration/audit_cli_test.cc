@@ -136,15 +136,21 @@ TEST_F(AuditCli, VerifySaysWholeAndAltered) {
 
 // What may be harmless does not hide what is not.
 TEST_F(AuditCli, OfSeveralFindingsTheWorstIsTheStatus) {
-  const std::string a = *dir_ / "state/audit/a.carrel-log", b = *dir_ / "state/audit/b.carrel-log";
-  const std::string log_a = *ReadFile(a), log_b = *ReadFile(b);
-  WriteFile(a, log_a.substr(0, LogReader::Open(a)->offset()));
-  EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 5);
-  WriteFile(b, log_b.substr(0, log_b.size() - 1));
-  EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 4);
-  EXPECT_EQ(Audit({"verify", "b", "a"}).exit_code, 4);
+  const std::string a = *dir_ / "state/audit/a.carrel-log", runs = "runs";
+  const std::string log_a = *ReadFile(a);
+  {
+    const auto running = AuditLog::Create(*dir_ / "state", runs);
+    ASSERT_TRUE(running.has_value());
+    EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 5);
+    WriteFile(a, log_a.substr(0, LogReader::Open(a)->offset()));
+    EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 4);
+    WriteFile(a, log_a.substr(0, log_a.size() - 1));
+    EXPECT_EQ(Audit({"verify", "--all"}).exit_code, 4);
+    EXPECT_EQ(Audit({"verify", "a", runs}).exit_code, 4);
+    EXPECT_EQ(Audit({"verify", runs, "a"}).exit_code, 4);
+  }
   WriteFile(a, log_a);
-  WriteFile(b, log_b);
+  ASSERT_EQ(::unlink((*dir_ / "state/audit/runs.carrel-log").c_str()), 0);
 }
 
 TEST_F(AuditCli, DiffAndProfile) {
@@ -333,6 +339,15 @@ TEST_F(AuditCli, WhatCannotBeWrittenIsAnError) {
     EXPECT_EQ(written.exit_code, 70) << verb;
     EXPECT_NE(written.errors.find("could not be written"), std::string::npos) << verb;
   }
+}
+
+TEST_F(AuditCli, TimesBeyondAllTimesAreBeforeAndAfterEverything) {
+  const auto all = Audit({"query", "a", "--json"}).output;
+  EXPECT_FALSE(all.empty());
+  EXPECT_EQ(
+      Audit({"query", "a", "--json", "--since", "0001-01-01", "--until", "9999-12-31"}).output,
+      all);
+  EXPECT_EQ(Audit({"query", "a", "--json", "--since", "9999-12-31"}).output, "");
 }
 
 TEST_F(AuditCli, BadRequestsAreRefused) {

@@ -272,6 +272,17 @@ TEST_F(AuditSource, StructuresAndMessagesAddresses) {
   EXPECT_EQ(seen, 3);
 }
 
+TEST_F(AuditSource, WhoIsRenamedByAnotherIsKnownByTheNewName) {
+  auto run = Run({"renamed"});
+  EXPECT_EQ(run.status, 0);
+  std::string name;
+  ForEachRow(run, [&](const AuditEvent& event) {
+    if (event.kind == EventKind::kCall && SyscallName(event.nr, false) == "getsid")
+      name = event.task.comm;
+  });
+  EXPECT_EQ(name, "other");
+}
+
 // What the kernel opened below many directories is known by its whole path.
 TEST_F(AuditSource, DeepFilesHaveTheirPath) {
   TempDir base;

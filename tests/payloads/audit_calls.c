@@ -25,6 +25,26 @@ static void flood(long n) {
   while (n-- > 0) syscall(SYS_getppid);
 }
 
+// Calls that are told apart, and whose log does not get small; then waits to be killed.
+static int number(long n) {
+  for (long i = 0; i < n; ++i)
+    syscall(SYS_getppid, i, (unsigned long)i * 0x9e3779b97f4a7c15ul, (unsigned long)(i * i) << 20);
+  if (write(1, "done\n", 5) != 5) return 1;
+  for (;;) pause();
+}
+
+// A child that waits in an open, whose name was read long before; then waits to be killed.
+static int blocked(const char* fifo) {
+  if (mkfifo(fifo, 0600) != 0) return 1;
+  if (fork() == 0) return open(fifo, O_RDONLY);
+  for (int i = 0; i < 150; ++i) {
+    usleep(10000);
+    syscall(SYS_getppid);
+  }
+  if (write(1, "done\n", 5) != 5) return 1;
+  for (;;) pause();
+}
+
 static void* flood_thread(void* n) {
   flood((long)n);
   return NULL;
@@ -164,6 +184,31 @@ static int killed_mid_call(void) {
   return WIFSIGNALED(status) ? 0 : 1;
 }
 
+static volatile int turn;
+
+static void* rename_main(void* pid) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/task/%ld/comm", (long)pid);
+  while (turn != 1) {
+  }
+  const int fd = open(path, O_WRONLY);
+  const int written = fd >= 0 && write(fd, "other", 5) == 5;
+  turn = written ? 2 : 3;
+  return NULL;
+}
+
+// Renamed by another thread, with an exec that failed as the last call that was made.
+static int renamed_by_other(void) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, rename_main, (void*)(long)getpid());
+  execl("/nowhere/program", "program", (char*)NULL);
+  turn = 1;
+  while (turn == 1) {
+  }
+  syscall(SYS_getsid, 0);
+  return turn == 2 ? 0 : 1;
+}
+
 static void on_alarm(int signal) { (void)signal; }
 
 // A handler interrupts a read that restarts.
@@ -254,6 +299,8 @@ int main(int argc, char** argv) {
   const char* mode = argc > 1 ? argv[1] : "";
   long n = argc > 2 ? atol(argv[2]) : 0, m = argc > 3 ? atol(argv[3]) : 0;
   if (!strcmp(mode, "getppid")) return flood(n), 0;
+  if (!strcmp(mode, "number")) return number(n);
+  if (!strcmp(mode, "blocked")) return blocked(argv[2]);
   if (!strcmp(mode, "getsid")) {
     while (n-- > 0) syscall(SYS_getsid, 0);
     return 0;
@@ -279,6 +326,7 @@ int main(int argc, char** argv) {
   if (!strcmp(mode, "files")) return files(argv[2]);
   if (!strcmp(mode, "deep-file") && argc > 4) return deep_file(argv[3], n, argv[4]);
   if (!strcmp(mode, "wakers")) return wakers(n, m);
+  if (!strcmp(mode, "renamed")) return renamed_by_other();
   if (!strcmp(mode, "structures")) return structures();
   return 64;
 }

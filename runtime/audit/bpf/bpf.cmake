@@ -15,7 +15,8 @@ add_custom_command(OUTPUT ${bpf_out}/audit_object.cc
   COMMAND ${BPF_STRIP} -g ${bpf_out}/audit.bpf.o
   COMMAND ${CMAKE_COMMAND} -DINPUT=${bpf_out}/audit.bpf.o -DOUTPUT=${bpf_out}/audit_object.cc
           -P ${bpf_dir}/embed.cmake
-  DEPENDS ${bpf_dir}/audit.bpf.c ${bpf_dir}/kernel.h ${bpf_dir}/embed.cmake
+  DEPENDS ${bpf_dir}/audit.bpf.c ${bpf_dir}/kernel.h ${bpf_dir}/state.h ${bpf_dir}/data.h
+          ${bpf_dir}/file.h ${bpf_dir}/task.h ${bpf_dir}/embed.cmake
           ${bpf_dir}/../raw_event.h ${bpf_dir}/../call_specs.h ${newer_calls}
   VERBATIM)
 

@@ -58,7 +58,8 @@ function header() {
     span(report.end_ns - report.start_ns),
   ].filter(Boolean).join(' \u00b7 ');
   const badge = document.getElementById('verdict');
-  badge.textContent = whole ? 'log whole, signature good' : 'log ' + verdict.finding;
+  badge.textContent = whole ? 'log whole, signature good' : 'log ' + verdict.finding
+    + (verdict.finding === 'truncated' ? ': it ends early' : '');
   badge.className = whole ? 'badge good' : 'badge alarm';
   const cards = [['calls', counts.calls], ['with an error', counts.errors],
     ['denied', counts.denied], ['processes', counts.processes], ['files', counts.files],
