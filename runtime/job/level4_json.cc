@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 constexpr size_t kMaxDepth = 128;
 constexpr int64_t kContainersPerRow = 10;
 // Values in lists of one depth: columns of a table that is written column by column.
-constexpr int64_t kColumns = 100;
+constexpr int64_t kTableColumns = 100;
 
 // Follows a JSON document, and keeps nothing of it but digests of names. Rows are counted by depth,
 // over the whole document: a table that is cut into several lists, or nested, is still one table.
@@ -78,7 +78,7 @@ class JsonWatch : public nlohmann::json_sax<Json> {
   bool InList() const { return !open_.empty() && open_.back().list; }
   bool Scalar() {
     if (!InList()) return true;
-    too_many = too_many || ++levels_.at(open_.size()).values > kColumns * max_rows_;
+    too_many = too_many || ++levels_.at(open_.size()).values > kTableColumns * max_rows_;
     return Count();
   }
   bool Open(bool list) {
