@@ -221,8 +221,9 @@ TEST(Endurance, FullDisks) {
         end = agent.Settle(job);
       }
       EXPECT_EQ(end.state(), "finalized") << end.json.dump(2);
-      if (end.results()["succeeded"] != true)
+      if (end.results()["succeeded"] != true) {
         EXPECT_THAT(end.json.dump(), ::testing::HasSubstr("space")) << end.json.dump(2);
+      }
       EXPECT_EQ(agent.Call("cleanup", job).exit_code, 0);
       EXPECT_THAT(SettledLeftovers(study), IsEmpty());
     }
