@@ -87,7 +87,9 @@ def cases(work, python_root):
         yield name, loops, ["/loops", kind, str(threads), str(calls)]
     yield "find+tar+python", pathlib.Path("/"), ["/bin/sh", "-c", FIND_TAR_PYTHON]
     if python_root:
-        script = ("mkdir -p /tmp/r/output && cd /tmp/r && cp /study/report.py . && "
+        # A home of its own: matplotlib's list of fonts is made anew each time, in all of them.
+        script = ("rm -rf /tmp/r && mkdir -p /tmp/r/output && cd /tmp/r && export HOME=/tmp/r && "
+                  "cp /study/report.py . && "
                   "cp /study/dataset.csv.gz output/ && python3 report.py >/dev/null")
         yield "demo report", python_root, ["/bin/sh", "-c", script]
 
