@@ -16,7 +16,11 @@ namespace carrel::gateway {
 inline constexpr char kRealSecret[] = "real-pass-word";
 /// What an endless stream ends at, and the most that the gateway may need for it.
 inline constexpr size_t kAll = 32u << 20;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr size_t kBound = 48u << 20;  // what is freed stays for a while
+#else
 inline constexpr size_t kBound = 12u << 20;
+#endif
 
 inline size_t ResidentBytes() {
   std::ifstream in("/proc/self/statm");
