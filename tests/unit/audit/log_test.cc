@@ -224,6 +224,8 @@ TEST_F(AuditLogTest, StringsAreWithheldWhereTheSecretsInThemAreNotKnown) {
     log->WithholdStrings();
     for (const std::string& raw :
          {RawTaskOf(100, 100, 1, "secret"), RawDataOf(100, 1, kDataString, "/data/secret"),
+          RawDataOf(100, 2, kDataBytes, std::string(16, '\1')),
+          RawDataOf(100, 3, kDataSockaddr, std::string("\2\0\x15\x38\x7f\0\0\1", 8)),
           RawFileOf(100, std::string("secret\0data\0", 12), 77),
           RawCallOf(100, kOpenat, 64000, 3, {1, 2, 3})})
       ASSERT_TRUE(log->AppendEvents(raw.data(), raw.size()).has_value());
@@ -236,6 +238,11 @@ TEST_F(AuditLogTest, StringsAreWithheldWhereTheSecretsInThemAreNotKnown) {
                 if (event.kind != EventKind::kCall) return;
                 ++calls;
                 EXPECT_EQ(event.data.at(0).bytes, "************");
+                EXPECT_EQ(event.data.at(0).flags, 0);
+                for (const size_t structure : {1, 2}) {
+                  EXPECT_EQ(event.data.at(structure).bytes, "");
+                  EXPECT_EQ(event.data.at(structure).flags, kDataFault);
+                }
                 EXPECT_EQ(event.file.path, "/****/******");
                 EXPECT_EQ(event.args[1], 2u);
               }).has_value());
