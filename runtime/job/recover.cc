@@ -63,9 +63,9 @@ Result<void> Seal(const std::string& state_dir, const std::string& id) {
   return Publish(state_dir, id, seal.counts, seal.head);
 }
 
-}  // namespace
-
-Result<void> SealCutOffLogs(const std::string& state_dir) {
+// False: a log could not be sealed now, and may be another time.
+Result<bool> SealAll(const std::string& state_dir) {
+  bool all = true;
   CARREL_ASSIGN(const auto ids, LogIds(state_dir));
   std::optional<PublicLog> published;  // read on first need
   for (const std::string& id : ids) {
@@ -75,19 +75,30 @@ Result<void> SealCutOffLogs(const std::string& state_dir) {
     }
     // Threat: a log whose end somebody has cut off, with the seal that was published, gets another.
     if (FindPublicRecord(*published, id)) continue;
-    if (auto sealed = Seal(state_dir, id); !sealed)
+    if (auto sealed = Seal(state_dir, id); !sealed) {
       LogError("the audit log of " + id + " was not sealed: " + sealed.error().ToString());
+      all = all && sealed.error().kind == ErrorKind::kRefused;
+    }
   }
+  return all;
+}
+
+}  // namespace
+
+Result<void> SealCutOffLogs(const std::string& state_dir) {
+  CARREL_TRY(SealAll(state_dir));
   return {};
 }
 
 Result<void> SweepDeadRuns(const std::string& state_dir, const HostFacts& facts,
                            const std::string& cgroup_parent) {
-  CARREL_ASSIGN(const size_t swept, SweepStaleRuns(state_dir, facts, cgroup_parent));
-  if (swept == 0) return {};
+  CARREL_TRY(SweepStaleRuns(state_dir, facts, cgroup_parent));
+  CARREL_ASSIGN(const auto dead, DeadRuns(state_dir));
+  if (dead.empty()) return {};
+  auto sealed = SealAll(state_dir);
+  if (sealed && *sealed) return ForgetDeadRuns(state_dir, dead);
   // No reason for a job not to run: whoever looks at the logs is told.
-  if (auto sealed = SealCutOffLogs(state_dir); !sealed)
-    LogError("logs that were cut off were not sealed: " + sealed.error().ToString());
+  if (!sealed) LogError("logs that were cut off were not sealed: " + sealed.error().ToString());
   return {};
 }
 
