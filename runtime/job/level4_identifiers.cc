@@ -38,6 +38,11 @@ bool HasValueAt(std::string_view line, char delimiter, const std::vector<size_t>
   }
 }
 
+// What a field ends with: a table's first may have something in front ("const rows = `patient_id").
+std::string_view LastName(std::string_view field) {
+  return field.substr(field.find_last_of("`'\"(=>:[{") + 1);
+}
+
 // `line` is the header of a delimited table if a field of it names identifiers and one of the next
 // lines has a value like one in the same place.
 bool IsDelimitedHeader(std::string_view line, std::string_view following, char delimiter) {
@@ -45,7 +50,9 @@ bool IsDelimitedHeader(std::string_view line, std::string_view following, char d
   size_t fields = 0;
   while (true) {
     const size_t end = line.find(delimiter);
-    if (columns.size() < kMaxHeaders && IsPatientIdentifier(line.substr(0, end)))
+    const std::string_view field = line.substr(0, end);
+    if (columns.size() < kMaxHeaders &&
+        (IsPatientIdentifier(field) || (fields == 0 && IsPatientIdentifier(LastName(field)))))
       columns.push_back(fields);
     ++fields;
     if (end == std::string_view::npos) break;
@@ -202,19 +209,28 @@ bool IsHeader(std::string_view line, std::string_view following, bool first) {
   return IsPrintedHeader(line, following) || IsHeaderCutByLetters(line, following);
 }
 
+// The names of the columns stand below them.
+bool IsFooter(std::string_view line, std::string_view before) {
+  return std::any_of(kDelimiters.begin(), kDelimiters.end(),
+                     [&](char delimiter) { return IsDelimitedHeader(line, before, delimiter); });
+}
+
 }  // namespace
 
 Refusal CheckIdentifiers(std::string_view text) {
   int key_values = 0;
+  std::string_view before, line;
   for (bool first = true; !text.empty();) {
-    const std::string_view line = TakeLine(&text);
+    if (!TrimField(line).empty()) before = line;
+    line = TakeLine(&text);
     const std::string_view trimmed = TrimField(line);
     if (trimmed.empty()) continue;
     const bool is_first = first && !trimmed.starts_with('#');
     first = first && !is_first;
     if (!MentionsPatientIdentifier(line)) continue;
     key_values += CountKeyValues(line);
-    if (key_values >= 2 || IsHeader(line, text, is_first)) return kIdentifierRefusal;
+    if (key_values >= 2 || IsHeader(line, text, is_first) || IsFooter(line, before))
+      return kIdentifierRefusal;
   }
   return std::nullopt;
 }
