@@ -38,11 +38,6 @@ bool HasValueAt(std::string_view line, char delimiter, const std::vector<size_t>
   }
 }
 
-// What a field ends with: a table's first may have something in front ("const rows = `patient_id").
-std::string_view LastName(std::string_view field) {
-  return field.substr(field.find_last_of("`'\"(=>:[{") + 1);
-}
-
 // `line` is the header of a delimited table if a field of it names identifiers and one of the next
 // lines has a value like one in the same place.
 bool IsDelimitedHeader(std::string_view line, std::string_view following, char delimiter) {
@@ -50,9 +45,7 @@ bool IsDelimitedHeader(std::string_view line, std::string_view following, char d
   size_t fields = 0;
   while (true) {
     const size_t end = line.find(delimiter);
-    const std::string_view field = line.substr(0, end);
-    if (columns.size() < kMaxHeaders &&
-        (IsPatientIdentifier(field) || (fields == 0 && IsPatientIdentifier(LastName(field)))))
+    if (columns.size() < kMaxHeaders && IsPatientIdentifier(line.substr(0, end)))
       columns.push_back(fields);
     ++fields;
     if (end == std::string_view::npos) break;
@@ -61,6 +54,22 @@ bool IsDelimitedHeader(std::string_view line, std::string_view following, char d
   for (size_t i = 0; !columns.empty() && i < kFollowingLines && !following.empty(); ++i)
     if (HasValueAt(TakeLine(&following), delimiter, columns, fields)) return true;
   return false;
+}
+
+// The first of the names has something in front ("const rows = `patient_id,age"). A log has its
+// columns so, with a line of numbers below: here there are two, with as many fields.
+bool IsHeaderBehindText(std::string_view line, std::string_view following, char delimiter) {
+  const std::string_view first = line.substr(0, line.find(delimiter));
+  if (!IsPatientIdentifier(first.substr(first.find_last_of("`'\"(=>:[{") + 1))) return false;
+  const auto fields = std::count(line.begin(), line.end(), delimiter);
+  int rows = 0;
+  for (size_t i = 0; fields > 0 && i < kFollowingLines && !following.empty(); ++i) {
+    const std::string_view next = TakeLine(&following);
+    if (std::count(next.begin(), next.end(), delimiter) == fields &&
+        LooksLikeIdentifierValue(TrimField(next.substr(0, next.find(delimiter)))))
+      ++rows;
+  }
+  return rows > 1;
 }
 
 // The same for a printed table: words between blanks. A header has no numbers in it; its rows may
@@ -204,7 +213,8 @@ bool IsHeader(std::string_view line, std::string_view following, bool first) {
   for (char delimiter : delimiters)
     // "patient_id: 5" and "patient_id = 5" are counted as records, not taken for a header.
     if ((first && delimiter != ':' && delimiter != '=' && IsPlainHeader(line, delimiter)) ||
-        IsDelimitedHeader(line, following, delimiter))
+        IsDelimitedHeader(line, following, delimiter) ||
+        IsHeaderBehindText(line, following, delimiter))
       return true;
   return IsPrintedHeader(line, following) || IsHeaderCutByLetters(line, following);
 }

@@ -44,13 +44,14 @@ bool IsUnseen(char32_t c) {
          });
 }
 
-// But for those that make one picture of several characters, as emoji have them.
+// But for single ones that emoji, Persian and long words have between what is seen.
 size_t CountUnseen(std::string_view text) {
   size_t count = 0;
   bool seen = false;
   while (!text.empty()) {
     const CodePoint point = FirstCodePoint(text);
-    const bool joins = seen && (point.value == 0xfe0f || point.value == 0x200d);
+    const bool joins = seen && (point.value == 0xfe0f || point.value == 0xad ||
+                                (point.value >= 0x200b && point.value <= 0x200d));
     seen = !IsUnseen(point.value);
     if (!seen && !joins) ++count;
     text.remove_prefix(point.bytes);

@@ -80,6 +80,7 @@ TEST_F(Level4DisguiseTest, WhatCannotBeSeen) {
   }
   std::string emoji;
   for (int i = 0; i < 1500; ++i) emoji += "step \u2714\ufe0f \U0001f468\u200d\U0001f52c is done\n";
+  for (int i = 0; i < 500; ++i) emoji += "epi\u00addemio\u00adlogy of a.\u200bb\n";
   for (const char* file : {"a.md", "a.txt", "a.html"}) {
     for (const std::string& text : {selectors, tags, widths})
       Withheld(file, text, "cannot be seen");
@@ -108,6 +109,7 @@ TEST_F(Level4DisguiseTest, NamesBelowAndBehindOtherText) {
   for (const char* file : {"a.csv", "a.txt", "a.html"})
     Withheld(file, rows.substr(end) + rows.substr(0, end), kNamesPatients);
   Withheld("a.html", "<html><script>const rows = `" + rows + "`;</script></html>", kNamesPatients);
+  Passes("a.log", "columns: patient_id, sex, age\n12, 13, 14\nDone\n");
   Passes("a.log", "columns: patient_id, sex\n2026-08-01 10:00:00, 60 rows are here now\n");
 }
 
