@@ -113,6 +113,26 @@ TEST_F(Level4DisguiseTest, NamesBelowAndBehindOtherText) {
   Passes("a.log", "columns: patient_id, sex\n2026-08-01 10:00:00, 60 rows are here now\n");
 }
 
+TEST_F(Level4DisguiseTest, ListsAndAttributes) {
+  std::string lists, lines, attributes = "<html><body>";
+  for (int i = 0; i < 60; ++i) {
+    const std::string id = std::to_string(18134063 + 7919 * i), age = std::to_string(20 + i);
+    lists += (i > 0 ? ", (" : "(") + id + ", " + age + ")";
+    lines += "[\"F\", " + id + "],\n";
+    attributes += "<i data-patient-id=\"" + id + "\"></i>";
+  }
+  for (const char* file : {"a.txt", "a.md", "a.html"}) {
+    Withheld(file, "INSERT INTO t (patient_id, age) VALUES " + lists + ";\n", kNamesPatients);
+    Withheld(file, "columns = ['sex', 'patient_id']\ndata = [\n" + lines + "]\n", kNamesPatients);
+  }
+  Withheld("a.html", attributes + "</body></html>", kNamesPatients);
+  std::string log = "merged on (patient_id, date)\n";
+  for (int i = 0; i < 60; ++i)
+    log += "a step of many, with what it does\nand more\n\n1\n2\n3\nshape (12345, 14) now\n";
+  Passes("a.log", log);
+  Passes("a.log", "unique patient_id = 18134063\nall of patient_id = 18134063\n");
+}
+
 TEST_F(Level4DisguiseTest, IdsOfNestedPatients) {
   Withheld("a.json", R"([{"patient": {"id": 18134063}}])", kNamesPatients);
   Withheld("a.json", R"({"Patient": [{"sex": "F", "ID": 18134063}]})", kNamesPatients);
