@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -214,6 +215,18 @@ TEST_F(AuditLogTest, WhetherALogIsWrittenIsKnownFromItsLock) {
   EXPECT_EQ(standing(), LogStanding::kSealed);
   EXPECT_EQ(Verify("a").finding, LogFinding::kWhole);  // nothing of an action had begun
   EXPECT_THAT(Verify("a").why, testing::HasSubstr("carrel was killed"));
+}
+
+// Nor is a FIFO waited for.
+TEST_F(AuditLogTest, WhatIsNoFileIsNoLog) {
+  std::filesystem::create_directories(state_ + "/audit");
+  ASSERT_EQ(::mkfifo(PathOf("a").c_str(), 0600), 0);
+  ASSERT_EQ(::mkdir(PathOf("b").c_str(), 0700), 0);
+  for (const char* id : {"a", "b"}) {
+    const auto log = LogReader::Open(PathOf(id));
+    ASSERT_FALSE(log.has_value());
+    EXPECT_THAT(log.error().ToString(), testing::HasSubstr("no regular file"));
+  }
 }
 
 // A redactor's secrets are not known to the process that goes on with a log.
