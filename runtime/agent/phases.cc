@@ -283,6 +283,8 @@ Result<void> CloseLog(const HostConfig& host, const JobDir& dir, const JobStep& 
   records.host = host;
   CARREL_TRY(FromStepRecord(step.record, records));
   if (records.audit_id.empty()) return {};
+  // What is left of a lost job's action is recorded as long as it is not dead.
+  if (step.state == JobState::kExecuting) CARREL_TRY(SweepRuns(host));
   auto found = AuditLog::Resume(host.state, records.audit_id);
   if (!found && found.error().kind == ErrorKind::kBadInput) return {};  // it was never begun
   CARREL_ASSIGN(ResumedLog resumed, std::move(found));

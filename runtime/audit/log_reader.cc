@@ -1,6 +1,7 @@
 #include "audit/log_reader.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "audit/event_source.h"
 #include "base/fs.h"
@@ -65,11 +66,14 @@ uint64_t LogId(const Hash& first) {
 Result<LogReader> LogReader::Open(const std::string& path) {
   LogReader reader;
   reader.path_ = path;
-  auto fd = OpenPath(path, O_RDONLY);
+  auto fd = OpenPath(path, O_RDONLY | O_NONBLOCK);  // not waiting for the writer of a FIFO
   if (!fd && fd.error().code == ENOENT)
     return BadInput(path, "there is no such audit log",
                     "`carrel audit list` shows those there are");
   if (!fd) return std::move(fd).error();
+  struct stat info {};
+  if (::fstat(fd->get(), &info) != 0) return SysFault(path, "fstat");
+  if (!S_ISREG(info.st_mode)) return Fault(path, "is no regular file");
   reader.fd_ = std::move(*fd);
   reader.decoder_ = std::make_unique<BlockDecoder>();
   if (!reader.ReadFinalBlock()) return reader;

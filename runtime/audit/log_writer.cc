@@ -51,12 +51,13 @@ void RedactRecord(const Overwrite& overwrite, char* record, const RawHead& head)
     within(offsetof(RawComm, comm), sizeof(RawComm::comm) - 1, true);
 }
 
-void RedactEvents(const Overwrite& overwrite, std::string& events) {
+void EachRecord(std::string& events,
+                const std::function<void(char* record, const RawHead& head)>& change) {
   for (size_t at = 0; at + sizeof(RawHead) <= events.size();) {
     RawHead head;
     std::memcpy(&head, &events[at], sizeof head);
     if (head.size < sizeof head || head.size > events.size() - at) return;
-    RedactRecord(overwrite, &events[at], head);
+    change(&events[at], head);
     at += head.size;
   }
 }
@@ -65,6 +66,17 @@ void RedactEvents(const Overwrite& overwrite, std::string& events) {
 void OverwriteAll(char* text, size_t size, bool /*cut*/) {
   for (size_t i = 0; i < size; ++i)
     if (text[i] != '\0') text[i] = '*';
+}
+
+// A structure of '*' would be another structure: of that nothing is there.
+void WithholdRecord(char* record, RawHead head) {
+  const char kind = head.type == kRawData && head.size > offsetof(RawData, kind)
+                        ? record[offsetof(RawData, kind)]
+                        : '\0';
+  if (kind != kDataBytes && kind != kDataSockaddr) return RedactRecord(&OverwriteAll, record, head);
+  head.flags |= kDataFault;
+  head.value = 0;
+  std::memcpy(record, &head, sizeof head);
 }
 
 }  // namespace
@@ -193,12 +205,12 @@ Result<void> LogWriter::AppendEvents(const void* events, size_t bytes) {
 const void* LogWriter::Redacted(const void* events, size_t bytes) {
   if (redactor_ == nullptr && !withhold_) return events;
   redacted_.assign(static_cast<const char*>(events), bytes);
-  if (withhold_)
-    RedactEvents(&OverwriteAll, redacted_);
-  else
-    RedactEvents(
-        [this](char* text, size_t size, bool cut) { redactor_->Overwrite(text, size, cut); },
-        redacted_);
+  const Overwrite overwrite = [this](char* text, size_t size, bool cut) {
+    redactor_->Overwrite(text, size, cut);
+  };
+  EachRecord(redacted_, [&](char* record, const RawHead& head) {
+    withhold_ ? WithholdRecord(record, head) : RedactRecord(overwrite, record, head);
+  });
   return redacted_.data();
 }
 

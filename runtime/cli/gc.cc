@@ -77,12 +77,13 @@ class Collector {
 
   Result<void> StaleRuns() {
     CARREL_ASSIGN(const RunNames runs, ListRuns(host_.state));
-    if (runs.stale.empty()) return dry_run_ ? Result<void>() : SealCutOffLogs(host_.state);
+    if (runs.stale.empty() && dry_run_) return {};
+    CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
+    if (runs.stale.empty()) return SealCutOffLogs(host_.state, facts, host_.cgroup_parent);
     CARREL_ASSIGN(const UniqueFd parent, OpenPath(host_.state + "/run", O_RDONLY | O_DIRECTORY));
     for (const std::string& id : runs.stale)
       Removed("scratch", id, "its process is gone", BytesBelow(parent.get(), id));
     if (dry_run_) return {};
-    CARREL_ASSIGN(const HostFacts facts, GatherHostFacts());
     return SweepDeadRuns(host_.state, facts, host_.cgroup_parent);
   }
 

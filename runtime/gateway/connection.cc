@@ -111,9 +111,15 @@ void Connection::TellNoRoom() {
 }
 
 void Connection::Connect() {
+  if (!surplus_) return ConnectToCancel();
   connecting_ = true;
   connecting_ns_ = MonotonicNs();
-  if (surplus_) return TellNoRoom();
+  TellNoRoom();
+}
+
+void Connection::ConnectToCancel() {
+  connecting_ = true;
+  connecting_ns_ = MonotonicNs();
   error_code error;
   server_.socket.open(shared_.database.protocol(), error);
   if (error) {

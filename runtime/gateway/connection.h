@@ -30,7 +30,7 @@ struct LoopShared {
 
 class Connection final : public Link, public std::enable_shared_from_this<Connection> {
  public:
-  /// `surplus`: over the limit. It is never connected to the database.
+  /// `surplus`: over the limit. It is not connected to the database, unless to cancel.
   Connection(LoopShared& shared, uint64_t id, boost::asio::ip::tcp::socket client, bool surplus);
   /// One without a client, which only cancels what runs in connection `id`.
   Connection(LoopShared& shared, uint64_t id);
@@ -56,6 +56,7 @@ class Connection final : public Link, public std::enable_shared_from_this<Connec
   void ToClient(std::string_view bytes) override { Send(client_, bytes); }
   void ToServer(std::string_view bytes) override { Send(server_, bytes); }
   void Connect() override;
+  void ConnectToCancel() override;
   void Close(const std::string& why) override;
   uint64_t id() const override { return id_; }
   void Log(Record record) override { shared_.records->Push(std::move(record)); }

@@ -160,7 +160,7 @@ void Session::ClientScramFinal(std::string_view body) {
 
 void Session::Admit() {
   state_ = State::kConnecting;
-  link_.Connect();
+  cancel_ ? link_.ConnectToCancel() : link_.Connect();
 }
 
 // A key that this gateway did not give out cancels nothing: other jobs' sessions, and those that

@@ -20,7 +20,7 @@ void Session::ConnectFailed(const std::string& why) {
 // As PostgreSQL itself says it, by class: clients wait and try again.
 void Session::NoRoom(const std::string& why) {
   state_ = State::kEnded;
-  if (!cancel_) link_.ToClient(FatalError("53300", why));
+  link_.ToClient(FatalError("53300", why));
   link_.Close(why);
 }
 

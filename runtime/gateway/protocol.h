@@ -36,6 +36,8 @@ class Link {
   virtual void ToServer(std::string_view bytes) = 0;
   /// Begins the connection to the database; Connected, ConnectFailed or NoRoom follows. Once.
   virtual void Connect() = 0;
+  /// As Connect, to end what runs in another connection: where the job has as many as it may, too.
+  virtual void ConnectToCancel() { Connect(); }
   /// Ends the connection when what was queued for the client is sent. `why` goes to the log.
   virtual void Close(const std::string& why) = 0;
   /// The number of this connection within the job, from 1.

@@ -19,8 +19,8 @@ struct RelayOptions {
   std::string address;  ///< of the database: numeric, the only one ever connected to
   uint16_t port = 0;
   uint32_t max_connections = 256;  ///< at once
-  /// So many more are told, after their login, that there is no room (Protocol::NoRoom). One more
-  /// than that is reset. Both are counted as refused.
+  /// So many more are told, after their login, that there is no room (Protocol::NoRoom), or cancel
+  /// what another runs. One more than that is reset. All of them are counted as refused.
   uint32_t max_surplus = 32;
   uint32_t surplus_seconds = 5;  ///< for the login of one that is only told so
   uint32_t idle_seconds = 14'400;

@@ -15,6 +15,7 @@ constexpr size_t kFollowingLines = 5;
 constexpr size_t kMaxName = 256;        // a column's name, in whatever spelling
 constexpr size_t kLeastIdentifier = 4;  // characters of one in a table of one line
 constexpr size_t kManyValues = 20;
+constexpr size_t kMaxBetween = 24;  // bytes between two lists that belong together
 constexpr size_t kMaxHeaders = 64;  // columns of identifiers that one line is followed up for
 const char kIdentifierRefusal[] =
     "It has a column of patient identifiers (such as patient_id). Files at level 4 must hold "
@@ -54,6 +55,22 @@ bool IsDelimitedHeader(std::string_view line, std::string_view following, char d
   for (size_t i = 0; !columns.empty() && i < kFollowingLines && !following.empty(); ++i)
     if (HasValueAt(TakeLine(&following), delimiter, columns, fields)) return true;
   return false;
+}
+
+// The first of the names has something in front ("const rows = `patient_id,age"). A log has its
+// columns so, with a line of numbers below: here there are two, with as many fields.
+bool IsHeaderBehindText(std::string_view line, std::string_view following, char delimiter) {
+  const std::string_view first = line.substr(0, line.find(delimiter));
+  if (!IsPatientIdentifier(first.substr(first.find_last_of("`'\"(=>:[{") + 1))) return false;
+  const auto fields = std::count(line.begin(), line.end(), delimiter);
+  int rows = 0;
+  for (size_t i = 0; fields > 0 && i < kFollowingLines && !following.empty(); ++i) {
+    const std::string_view next = TakeLine(&following);
+    if (std::count(next.begin(), next.end(), delimiter) == fields &&
+        LooksLikeIdentifierValue(TrimField(next.substr(0, next.find(delimiter)))))
+      ++rows;
+  }
+  return rows > 1;
 }
 
 // The same for a printed table: words between blanks. A header has no numbers in it; its rows may
@@ -109,9 +126,11 @@ int CountKeyValues(std::string_view line) {
   int found = 0;
   for (size_t at; (at = line.find_first_of(":=")) != std::string_view::npos;) {
     std::string_view name = line.substr(0, at);
+    const bool attribute = line[at] == '=' && at + 1 < line.size() && line[at + 1] == '"';
     line.remove_prefix(at + 1);
     name.remove_suffix(name.size() - (name.find_last_not_of(" \t\"'\\") + 1));
     name.remove_prefix(name.find_last_of("{[(,;\"'\t|$") + 1);
+    if (attribute) name.remove_prefix(name.find_last_of(" <") + 1);  // <i data-patient-id="5">
     bool list = false;
     if (IsPatientIdentifier(name) && IsValueOf(line, &list)) found += list ? 2 : 1;
   }
@@ -197,24 +216,84 @@ bool IsHeader(std::string_view line, std::string_view following, bool first) {
   for (char delimiter : delimiters)
     // "patient_id: 5" and "patient_id = 5" are counted as records, not taken for a header.
     if ((first && delimiter != ':' && delimiter != '=' && IsPlainHeader(line, delimiter)) ||
-        IsDelimitedHeader(line, following, delimiter))
+        IsDelimitedHeader(line, following, delimiter) ||
+        IsHeaderBehindText(line, following, delimiter))
       return true;
   return IsPrintedHeader(line, following) || IsHeaderCutByLetters(line, following);
+}
+
+// Lists of values behind a list of names: "(patient_id, age) VALUES (18134063, 45), ...",
+// "columns": ["patient_id", "age"], "data": [[18134063, 45], ...
+class ListWatch {
+ public:
+  bool watches() const { return fields_ > 0; }
+  /// True when enough lists have been seen.
+  bool Read(std::string_view line) {
+    for (size_t open; (open = line.find_first_of("([{")) != std::string_view::npos;) {
+      Pass(open);
+      line.remove_prefix(open + 1);
+      const size_t end = std::min(line.find_first_of("([{)]}"), line.size());
+      ReadList(line.substr(0, end));
+      line.remove_prefix(end);
+    }
+    Pass(line.size() + 1);
+    return values_ >= kManyValues;
+  }
+
+ private:
+  // Other text than lists: where there is much of it, they do not belong together.
+  void Pass(size_t bytes) {
+    between_ += bytes;
+    if (between_ > kMaxBetween) fields_ = 0;
+  }
+  void ReadList(std::string_view list) {
+    between_ = 0;
+    size_t fields = 0;
+    bool value = false;
+    for (bool more = true; more; ++fields) {
+      const size_t end = list.find(',');
+      const std::string_view field = TrimField(list.substr(0, end));
+      more = end != std::string_view::npos;
+      if (IsPatientIdentifier(field)) {
+        column_ = fields;
+        fields_ = 1 + static_cast<size_t>(std::count(list.begin(), list.end(), ',')) + fields;
+        return;
+      }
+      value = value || (fields == column_ && field.size() >= kLeastIdentifier &&
+                        LooksLikeIdentifierValue(field));
+      if (more) list.remove_prefix(end + 1);
+    }
+    values_ += value && fields == fields_;
+  }
+  size_t column_ = 0, fields_ = 0;  // of the list of names; no fields: there was none
+  size_t values_ = 0, between_ = 0;
+};
+
+// The names of the columns stand below them.
+bool IsFooter(std::string_view line, std::string_view before) {
+  return std::any_of(kDelimiters.begin(), kDelimiters.end(),
+                     [&](char delimiter) { return IsDelimitedHeader(line, before, delimiter); });
 }
 
 }  // namespace
 
 Refusal CheckIdentifiers(std::string_view text) {
   int key_values = 0;
+  ListWatch lists;
+  std::string_view before, line;
   for (bool first = true; !text.empty();) {
-    const std::string_view line = TakeLine(&text);
+    if (!TrimField(line).empty()) before = line;
+    line = TakeLine(&text);
     const std::string_view trimmed = TrimField(line);
     if (trimmed.empty()) continue;
     const bool is_first = first && !trimmed.starts_with('#');
     first = first && !is_first;
-    if (!MentionsPatientIdentifier(line)) continue;
+    const bool mentions = MentionsPatientIdentifier(line);
+    if ((mentions || lists.watches()) && lists.Read(line)) return kIdentifierRefusal;
+    if (!mentions) continue;
     key_values += CountKeyValues(line);
-    if (key_values >= 2 || IsHeader(line, text, is_first)) return kIdentifierRefusal;
+    if (key_values >= 2 || IsHeader(line, text, is_first) || IsFooter(line, before))
+      return kIdentifierRefusal;
   }
   return std::nullopt;
 }

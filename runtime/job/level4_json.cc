@@ -15,6 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 constexpr size_t kMaxDepth = 128;
+constexpr size_t kMaxName = 64;
 constexpr int64_t kContainersPerRow = 10;
 // Values in lists of one depth: columns of a table that is written column by column.
 constexpr int64_t kTableColumns = 100;
@@ -40,7 +41,8 @@ class JsonWatch : public nlohmann::json_sax<Json> {
     return Scalar();
   }
   bool key(string_t& name) override {
-    identifiers = identifiers || IsPatientIdentifier(name);
+    identifiers = identifiers || IsPatientIdentifier(name) || IsIdOfAPatient(name);
+    open_.back().member = name.substr(0, kMaxName);
     Level& level = levels_.at(open_.size());
     // Objects of the same kind have the same few names: many names are keys of a table.
     if (static_cast<int64_t>(level.names.size()) <= max_rows_)
@@ -65,12 +67,20 @@ class JsonWatch : public nlohmann::json_sax<Json> {
   struct Container {
     bool list;
     int64_t members;
+    std::string member = {};  ///< the name of the last one
   };
   struct Level {
     int64_t rows = 0;    // lists and objects that are elements of lists
     int64_t values = 0;  // other elements of lists
     std::unordered_set<size_t> names;
   };
+  // {"patient": {"id": 1}}, {"patient": [{"id": 1}]}
+  bool IsIdOfAPatient(const std::string& name) const {
+    if (!IsPatientIdentifier("patient_" + name)) return false;
+    const auto of = std::find_if(open_.rbegin() + 1, open_.rend(),
+                                 [](const Container& container) { return !container.list; });
+    return of != open_.rend() && IsPatientIdentifier(of->member + "_" + name);
+  }
   bool Count() {
     too_many = too_many || ++open_.back().members > max_rows_;
     return true;

@@ -109,6 +109,25 @@ constexpr std::array<Fold, 45> kFolds = {{
     {0x1f000, 0x1faff, '|'},
 }};
 
+// The zeros of ten digits each: of other scripts, of mathematics, small and full-width ones.
+constexpr std::array<char32_t, 37> kZeros = {
+    0x660,  0x6f0,  0x7c0,  0x966,  0x9e6,  0xa66,   0xae6,  0xb66,  0xbe6,  0xc66,
+    0xce6,  0xd66,  0xde6,  0xe50,  0xed0,  0xf20,   0x1040, 0x1090, 0x17e0, 0x1810,
+    0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0,  0x1c40, 0x1c50, 0x2070, 0x2080,
+    0xa620, 0xa8d0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x1fbf0};
+
+// The ASCII digit that a character is read as, or 0.
+char DigitReadAs(char32_t c) {
+  if (c == 0xb9) return '1';
+  if (c == 0xb2 || c == 0xb3) return static_cast<char>('2' + (c - 0xb2));
+  if (c >= 0x2460 && c <= 0x2468) return static_cast<char>('1' + (c - 0x2460));  // circled
+  if (c == 0x24ea) return '0';
+  if (c >= 0x1d7ce && c <= 0x1d7ff) return static_cast<char>('0' + (c - 0x1d7ce) % 10);
+  const auto zero =
+      std::find_if(kZeros.begin(), kZeros.end(), [c](char32_t z) { return c >= z && c < z + 10; });
+  return zero == kZeros.end() ? '\0' : static_cast<char>('0' + (c - *zero));
+}
+
 }  // namespace
 
 std::string_view TakeLine(std::string_view* text) {
@@ -180,10 +199,12 @@ std::string FoldSeparators(std::string_view text) {
     const auto fold = std::find_if(kFolds.begin(), kFolds.end(), [&](const Fold& f) {
       return point.value >= f.first && point.value <= f.last;
     });
-    if (fold == kFolds.end())
-      folded += text.substr(0, bytes);
-    else
+    if (fold != kFolds.end())
       folded += fold->as;
+    else if (const char digit = DigitReadAs(point.value); digit != '\0')
+      folded += digit;
+    else
+      folded += text.substr(0, bytes);
     text.remove_prefix(bytes);
   }
   return folded;

@@ -12,6 +12,52 @@ namespace {
 // Scripts that are packed for a page (highlight.js in R Markdown's, Plotly) have a control
 // character here and there in a string. So few separate no table.
 constexpr size_t kStrayControls = 16;
+// Characters that nobody sees can say as much as those that everybody sees.
+constexpr size_t kMaxUnseen = 200;
+
+struct Range {
+  char32_t first, last;
+};
+constexpr std::array<Range, 19> kUnseen = {{{0xad, 0xad},
+                                            {0x34f, 0x34f},
+                                            {0x61c, 0x61c},
+                                            {0x115f, 0x1160},
+                                            {0x17b4, 0x17b5},
+                                            {0x180b, 0x180f},
+                                            {0x200b, 0x200f},
+                                            {0x202a, 0x202e},
+                                            {0x2060, 0x206f},
+                                            {0x3164, 0x3164},
+                                            {0xfdd0, 0xfdef},
+                                            {0xfe00, 0xfe0f},
+                                            {0xfeff, 0xfeff},
+                                            {0xffa0, 0xffa0},
+                                            {0xfff0, 0xfffb},
+                                            {0xfffe, 0xffff},
+                                            {0x1bca0, 0x1bca3},
+                                            {0x1d173, 0x1d17a},
+                                            {0xe0000, 0xe0fff}}};
+
+bool IsUnseen(char32_t c) {
+  return c >= 0xad && std::any_of(kUnseen.begin(), kUnseen.end(), [c](const Range& range) {
+           return c >= range.first && c <= range.last;
+         });
+}
+
+// But for single ones that emoji, Persian and long words have between what is seen.
+size_t CountUnseen(std::string_view text) {
+  size_t count = 0;
+  bool seen = false;
+  while (!text.empty()) {
+    const CodePoint point = FirstCodePoint(text);
+    const bool joins = seen && (point.value == 0xfe0f || point.value == 0xad ||
+                                (point.value >= 0x200b && point.value <= 0x200d));
+    seen = !IsUnseen(point.value);
+    if (!seen && !joins) ++count;
+    text.remove_prefix(point.bytes);
+  }
+  return count;
+}
 
 Refusal CheckLineCounts(std::string_view text, int64_t max_rows, bool long_lines) {
   RowWatch watch;
@@ -64,6 +110,9 @@ Refusal CheckEncoding(std::string_view text, const std::string& type) {
       return "It holds Unicode line separators (U+0085, U+2028, U+2029); use plain newlines";
     rest.remove_prefix(point.bytes);
   }
+  if (CountUnseen(text) > kMaxUnseen)
+    return "It holds more than " + std::to_string(kMaxUnseen) +
+           " characters that cannot be seen (of no width, tags, variation selectors)";
   return std::nullopt;
 }
 

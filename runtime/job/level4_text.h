@@ -13,8 +13,8 @@ namespace carrel {
 using Refusal = std::optional<std::string>;
 
 /// Refuses what is not UTF-8 text: compressed files by name, UTF-16 and UTF-32, NUL, control
-/// characters (a log may hold those that terminals know, a page a few in its scripts), invalid
-/// UTF-8. `type` is the file's suffix.
+/// characters (a log may hold those that terminals know, a page a few in its scripts), many
+/// characters that cannot be seen, invalid UTF-8. `type` is the file's suffix.
 Refusal CheckEncoding(std::string_view text, const std::string& type);
 
 /// Refuses a header that names patient identifiers with values below it, in any delimited or

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <vector>
 
 #include "audit/audit_log.h"
 #include "audit/catalogue.h"
@@ -63,10 +64,10 @@ Result<void> Seal(const std::string& state_dir, const std::string& id) {
   return Publish(state_dir, id, seal.counts, seal.head);
 }
 
-}  // namespace
-
-Result<void> SealCutOffLogs(const std::string& state_dir) {
+// Logs that nobody writes and that have no seal.
+Result<std::vector<std::string>> CutOffLogs(const std::string& state_dir) {
   CARREL_ASSIGN(const auto ids, LogIds(state_dir));
+  std::vector<std::string> cut_off;
   std::optional<PublicLog> published;  // read on first need
   for (const std::string& id : ids) {
     if (IsOfAgent(state_dir, id) || !IsCutOff(AuditLogPath(state_dir, id))) continue;
@@ -74,20 +75,45 @@ Result<void> SealCutOffLogs(const std::string& state_dir) {
       CARREL_ASSIGN(published, ReadPublicLog(state_dir, state_dir + "/public"));
     }
     // Threat: a log whose end somebody has cut off, with the seal that was published, gets another.
-    if (FindPublicRecord(*published, id)) continue;
-    if (auto sealed = Seal(state_dir, id); !sealed)
-      LogError("the audit log of " + id + " was not sealed: " + sealed.error().ToString());
+    if (!FindPublicRecord(*published, id)) cut_off.push_back(id);
   }
+  return cut_off;
+}
+
+// False: a log could not be sealed now, and may be another time.
+Result<bool> SealAll(const std::string& state_dir, const HostFacts& facts,
+                     const std::string& cgroup_parent) {
+  CARREL_ASSIGN(const auto cut_off, CutOffLogs(state_dir));
+  if (cut_off.empty()) return true;
+  // Of these one may have been killed after the last sweep: what is left of its action dies first.
+  CARREL_TRY(SweepStaleRuns(state_dir, facts, cgroup_parent));
+  bool all = true;
+  for (const std::string& id : cut_off) {
+    if (auto sealed = Seal(state_dir, id); !sealed) {
+      LogError("the audit log of " + id + " was not sealed: " + sealed.error().ToString());
+      all = all && sealed.error().kind == ErrorKind::kRefused;
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<void> SealCutOffLogs(const std::string& state_dir, const HostFacts& facts,
+                            const std::string& cgroup_parent) {
+  CARREL_TRY(SealAll(state_dir, facts, cgroup_parent));
   return {};
 }
 
 Result<void> SweepDeadRuns(const std::string& state_dir, const HostFacts& facts,
                            const std::string& cgroup_parent) {
-  CARREL_ASSIGN(const size_t swept, SweepStaleRuns(state_dir, facts, cgroup_parent));
-  if (swept == 0) return {};
+  CARREL_TRY(SweepStaleRuns(state_dir, facts, cgroup_parent));
+  CARREL_ASSIGN(const auto dead, DeadRuns(state_dir));
+  if (dead.empty()) return {};
+  auto sealed = SealAll(state_dir, facts, cgroup_parent);
+  if (sealed && *sealed) return ForgetDeadRuns(state_dir, dead);
   // No reason for a job not to run: whoever looks at the logs is told.
-  if (auto sealed = SealCutOffLogs(state_dir); !sealed)
-    LogError("logs that were cut off were not sealed: " + sealed.error().ToString());
+  if (!sealed) LogError("logs that were cut off were not sealed: " + sealed.error().ToString());
   return {};
 }
 

@@ -14,9 +14,10 @@ Result<void> SweepDeadRuns(const std::string& state_dir, const HostFacts& facts,
                            const std::string& cgroup_parent);
 
 /// Seals each log that nobody writes and that no phase of a job will go on with, with what is left
-/// in the ring of its events, and publishes its record. What is left of its action must be dead.
+/// in the ring of its events, and publishes its record. What is left of its action is killed first.
 /// Logs of the agent's jobs are their verbs' to seal. One that was altered, or published with a
 /// seal that is gone, stays as it is; so, for the next time, does one that cannot be written now.
-Result<void> SealCutOffLogs(const std::string& state_dir);
+Result<void> SealCutOffLogs(const std::string& state_dir, const HostFacts& facts,
+                            const std::string& cgroup_parent);
 
 }  // namespace carrel

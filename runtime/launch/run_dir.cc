@@ -68,9 +68,8 @@ RunDir::~RunDir() {
   (void)::unlinkat(parent_.get(), (id_ + std::string(kLockSuffix)).c_str(), 0);
 }
 
-Result<size_t> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
-                              const std::string& cgroup_parent) {
-  size_t swept = 0;
+Result<void> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
+                            const std::string& cgroup_parent) {
   CARREL_ASSIGN(UniqueFd parent, MakeDirs(state_dir + "/run", 0700));
   CARREL_ASSIGN(const auto names, ListDir(parent.get()));
   for (const std::string& name : names) {
@@ -80,11 +79,26 @@ Result<size_t> SweepStaleRuns(const std::string& state_dir, const HostFacts& fac
     const std::string id = name.substr(0, name.size() - kLockSuffix.size());
     CARREL_TRY(Cgroup::RemoveStale(facts, cgroup_parent, CgroupName(state_dir, id)));
     CARREL_TRY(RemoveTree(parent.get(), id));
-    if (::unlinkat(parent.get(), name.c_str(), 0) != 0 && errno != ENOENT)
-      return SysFault(name, "unlink");
-    ++swept;
+    CARREL_ASSIGN(const UniqueFd dead, MakeDirs(state_dir + "/dead", 0700));
+    if (::renameat(parent.get(), name.c_str(), dead.get(), id.c_str()) != 0 && errno != ENOENT)
+      return SysFault(name, "rename");
   }
-  return swept;
+  return {};
+}
+
+Result<std::vector<std::string>> DeadRuns(const std::string& state_dir) {
+  auto directory = OpenPath(state_dir + "/dead", O_RDONLY | O_DIRECTORY);
+  if (!directory && directory.error().code == ENOENT) return std::vector<std::string>();
+  if (!directory) return std::move(directory).error();
+  return ListDir(directory->get());
+}
+
+Result<void> ForgetDeadRuns(const std::string& state_dir, const std::vector<std::string>& ids) {
+  CARREL_ASSIGN(const UniqueFd directory, OpenPath(state_dir + "/dead", O_RDONLY | O_DIRECTORY));
+  for (const std::string& id : ids)
+    if (::unlinkat(directory.get(), id.c_str(), 0) != 0 && errno != ENOENT)
+      return SysFault(id, "unlink");
+  return {};
 }
 
 Result<IdSlot> IdSlot::Take(const std::string& state_dir, uint32_t first, uint32_t count) {

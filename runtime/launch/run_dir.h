@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "plan/launch_plan.h"
@@ -34,10 +35,14 @@ class RunDir {
 };
 
 /// Removes what runs whose process is gone have left: their directories and cgroups. Called at the
-/// start of every command that runs something. Cheap when there is nothing. Returns how many there
-/// were.
-Result<size_t> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
-                              const std::string& cgroup_parent);
+/// start of every command that runs something. Cheap when there is nothing.
+Result<void> SweepStaleRuns(const std::string& state_dir, const HostFacts& facts,
+                            const std::string& cgroup_parent);
+
+/// The runs that were swept and whose logs nobody has seen to since: `<state_dir>/dead/<id>`. They
+/// are there for the next command when this one is killed, too, before ForgetDeadRuns.
+Result<std::vector<std::string>> DeadRuns(const std::string& state_dir);
+Result<void> ForgetDeadRuns(const std::string& state_dir, const std::vector<std::string>& ids);
 
 /// One of `count` host ids from `first`, held as long as the object lives. kFault when all are
 /// taken.

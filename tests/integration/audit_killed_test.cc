@@ -149,6 +149,20 @@ TEST_F(AuditKilled, EveryCommandSaysThatTheLogEndsEarly) {
   EXPECT_THAT(Audit("query", "early").errors, HasSubstr("recovered"));
 }
 
+// The command that would seal the log is killed as well.
+TEST_F(AuditKilled, TheNextButOneSealsItToo) {
+  Process carrel = jail_.Start({"--id", "twice", "--", "/audit_calls", "number", "5000"});
+  KillWhen(carrel, "twice", "done\n");
+  std::filesystem::rename(PathOf("twice"), jail_.state() + "/aside");
+  RunNext();  // sweeps, and does not come to the log
+  std::filesystem::rename(jail_.state() + "/aside", PathOf("twice"));
+  WriteFile(jail_.state() + "/dead/" + HostId("twice"), "");
+  RunNext();
+  EXPECT_EQ(Verdict("twice").finding, LogFinding::kWhole) << Verdict("twice").why;
+  EXPECT_EQ(Numbers("twice").size(), 5000u);
+  EXPECT_TRUE(std::filesystem::is_empty(jail_.state() + "/dead"));
+}
+
 // Without the ring there is no telling what else there was, and the seal says so.
 TEST_F(AuditKilled, WhatIsGoneIsSaidToBeLost) {
   Process carrel = jail_.Start({"--id", "gone", "--", "/audit_calls", "number", "100"});

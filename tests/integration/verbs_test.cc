@@ -269,6 +269,41 @@ TEST(Verbs, ASupervisorIsSmallAndItsDeathEndsTheAction) {
   EXPECT_THAT(JobLeftovers(study), IsEmpty());
 }
 
+// Another task prepares the job at once. A process that is in no hurry to die stands for the
+// action.
+TEST(Verbs, WhatIsLeftOfALostJobDiesBeforeItsLogIsSealed) {
+  Study study;
+  Agent agent(study);
+  Json job = study.Job(kLong);
+  job["task_id"] = "first";
+  agent.Call("prepare", job);
+  agent.Settle(job);
+  agent.Call("execute", job);
+  ASSERT_TRUE(WaitFor([&] { return Started(study, job); }));
+  const pid_t left = ::fork();
+  if (left == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  for (const std::string& parent : study.CgroupParents())
+    for (const auto& entry : std::filesystem::directory_iterator(parent))
+      if (entry.is_directory()) WriteFile(entry.path() / "cgroup.procs", std::to_string(left));
+  const pid_t pid = std::stoi(ReadFile(study.state() + "/jobs/job1/supervisor").value_or("0"));
+  ASSERT_GT(pid, 1);
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  ASSERT_TRUE(WaitFor([&] { return agent.Call("status", job).state() == "error"; }));
+  job["task_id"] = "second";
+  agent.Call("prepare", job);
+  ExpectState(agent.Settle(job), "prepared");
+  ASSERT_EQ(::waitpid(left, nullptr, 0), left);
+  EXPECT_EQ(study.Carrel({"audit", "verify", "job1"}).exit_code, 0);
+  const auto ends = study.Carrel(
+      {"audit", "query", "job1", "--kind", "exit", "--json", "--pid", std::to_string(left)});
+  EXPECT_THAT(ends.output, HasSubstr("\"exit\""));
+  agent.Call("cleanup", job);
+  EXPECT_THAT(JobLeftovers(study), IsEmpty());
+}
+
 // mission.md, mistake 12.
 TEST(Verbs, FinalizeOfTwoJobsOfOneWorkspaceLosesNoEntry) {
   Study study;

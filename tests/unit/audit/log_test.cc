@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -216,6 +217,18 @@ TEST_F(AuditLogTest, WhetherALogIsWrittenIsKnownFromItsLock) {
   EXPECT_THAT(Verify("a").why, testing::HasSubstr("carrel was killed"));
 }
 
+// Nor is a FIFO waited for.
+TEST_F(AuditLogTest, WhatIsNoFileIsNoLog) {
+  std::filesystem::create_directories(state_ + "/audit");
+  ASSERT_EQ(::mkfifo(PathOf("a").c_str(), 0600), 0);
+  ASSERT_EQ(::mkdir(PathOf("b").c_str(), 0700), 0);
+  for (const char* id : {"a", "b"}) {
+    const auto log = LogReader::Open(PathOf(id));
+    ASSERT_FALSE(log.has_value());
+    EXPECT_THAT(log.error().ToString(), testing::HasSubstr("no regular file"));
+  }
+}
+
 // A redactor's secrets are not known to the process that goes on with a log.
 TEST_F(AuditLogTest, StringsAreWithheldWhereTheSecretsInThemAreNotKnown) {
   {
@@ -224,6 +237,8 @@ TEST_F(AuditLogTest, StringsAreWithheldWhereTheSecretsInThemAreNotKnown) {
     log->WithholdStrings();
     for (const std::string& raw :
          {RawTaskOf(100, 100, 1, "secret"), RawDataOf(100, 1, kDataString, "/data/secret"),
+          RawDataOf(100, 2, kDataBytes, std::string(16, '\1')),
+          RawDataOf(100, 3, kDataSockaddr, std::string("\2\0\x15\x38\x7f\0\0\1", 8)),
           RawFileOf(100, std::string("secret\0data\0", 12), 77),
           RawCallOf(100, kOpenat, 64000, 3, {1, 2, 3})})
       ASSERT_TRUE(log->AppendEvents(raw.data(), raw.size()).has_value());
@@ -236,6 +251,11 @@ TEST_F(AuditLogTest, StringsAreWithheldWhereTheSecretsInThemAreNotKnown) {
                 if (event.kind != EventKind::kCall) return;
                 ++calls;
                 EXPECT_EQ(event.data.at(0).bytes, "************");
+                EXPECT_EQ(event.data.at(0).flags, 0);
+                for (const size_t structure : {1, 2}) {
+                  EXPECT_EQ(event.data.at(structure).bytes, "");
+                  EXPECT_EQ(event.data.at(structure).flags, kDataFault);
+                }
                 EXPECT_EQ(event.file.path, "/****/******");
                 EXPECT_EQ(event.args[1], 2u);
               }).has_value());

@@ -150,7 +150,9 @@ TEST_F(RelayTest, LimitsConnections) {
 class Talker final : public Protocol {
  public:
   explicit Talker(Link& link) : link_(link) {}
-  void FromClient(std::string_view) override { link_.Connect(); }
+  void FromClient(std::string_view bytes) override {
+    bytes == "cancel" ? link_.ConnectToCancel() : link_.Connect();
+  }
   void FromServer(std::string_view) override {}
   void Connected() override {
     connected_ = true;
@@ -168,7 +170,7 @@ class Talker final : public Protocol {
   bool connected_ = false;
 };
 
-TEST(RelaySurplus, IsToldAndNeverConnected) {
+TEST(RelaySurplus, IsToldAndConnectedOnlyToCancel) {
   std::atomic<int> reached = 0;
   Server server([&](int fd) {
     ++reached;
@@ -188,15 +190,17 @@ TEST(RelaySurplus, IsToldAndNeverConnected) {
                               .surplus_seconds = 3},
                              factory, *records);
   std::vector<UniqueFd> all;
-  auto dial = [&](const std::string& says) {
+  auto dial = [&](const std::string& says, const std::string& asks = "hello") {
     all.push_back(Dial(port));
-    EXPECT_TRUE(SendAll(all.back().get(), "hello"));
+    EXPECT_TRUE(SendAll(all.back().get(), asks));
     EXPECT_EQ(ReceiveUpTo(all.back().get(), 2), says);
   };
   dial("ok");
   dial("ok");
   dial("no");
   EXPECT_TRUE(EndsSoon(all.back().get()));
+  all.pop_back();
+  dial("ok", "cancel");
   all.pop_back();
   // Silent ones take all that there is for being told so, and then the others are reset...
   ::usleep(100'000);
@@ -219,7 +223,7 @@ TEST(RelaySurplus, IsToldAndNeverConnected) {
   }
   EXPECT_EQ(said, "ok");
   relay->Stop();
-  EXPECT_EQ(reached, 3);
+  EXPECT_EQ(reached, 4);
   EXPECT_GE(relay->counts().refused, 6u);
   std::string log;
   ASSERT_TRUE(records

@@ -27,11 +27,26 @@ std::string PatientRows(const std::string& separator = ",", const std::string& e
 }
 
 TEST_F(Level4DisguiseTest, NamesOfIdentifiers) {
-  for (const char* name :
-       {"pseudo_patient_id", "patient_id_x", "PatientIdentifier", "tpp_patient_id", "patientID1",
-        "hashed_patient_id", "Pseudo Patient ID", "patient_id (hashed)", "person_id", "PersonId",
-        "participant_id", "p\u0430tient_id", "\u0440\u0430tient_id", "pat\u00edent_id",
-        "patient_\u0131d", "\U0001d429atient_id", "pat\u00adient_id"}) {
+  for (const char* name : {"pseudo_patient_id",
+                           "patient_id_x",
+                           "PatientIdentifier",
+                           "tpp_patient_id",
+                           "patientID1",
+                           "hashed_patient_id",
+                           "Pseudo Patient ID",
+                           "patient_id (hashed)",
+                           "person_id",
+                           "PersonId",
+                           "participant_id",
+                           "p\u0430tient_id",
+                           "\u0440\u0430tient_id",
+                           "pat\u00edent_id",
+                           "patient_\u0131d",
+                           "\U0001d429atient_id",
+                           "pat\u00adient_id",
+                           "patie\u043ft_id",
+                           "p\u0251tient_id",
+                           "\u1d18\u1d00\u1d1b\u026a\u1d07\u0274\u1d1b_\u026a\u1d05"}) {
     EXPECT_TRUE(IsPatientIdentifier(name)) << name;
     EXPECT_TRUE(MentionsPatientIdentifier(name)) << name;
     for (const char* file : {"a.csv", "a.txt", "a.html"})
@@ -48,6 +63,81 @@ TEST_F(Level4DisguiseTest, NamesOfNumbersOfIdentifiers) {
     EXPECT_FALSE(IsPatientIdentifier(name)) << name;
     Passes("a.csv", "sex," + std::string(name) + "\nF,1024\nM,2048\n");
   }
+}
+
+// Each byte as a variation selector, as a tag, as eight characters of no width.
+TEST_F(Level4DisguiseTest, WhatCannotBeSeen) {
+  std::string selectors = "# Results\n\nAll is well.", tags = selectors, widths = selectors;
+  for (const char c : PatientRows()) {
+    const auto byte = static_cast<unsigned char>(c);
+    selectors += "\xf3\xa0";
+    selectors += static_cast<char>(0x84 + byte / 64);
+    selectors += static_cast<char>(0x80 + byte % 64);
+    tags += "\xf3\xa0";
+    tags += static_cast<char>(0x80 + byte / 64);
+    tags += static_cast<char>(0x80 + byte % 64);
+    for (int bit = 0; bit < 8; ++bit) widths += (byte >> bit & 1) != 0 ? "\u200b" : "\u200c";
+  }
+  std::string emoji;
+  for (int i = 0; i < 1500; ++i) emoji += "step \u2714\ufe0f \U0001f468\u200d\U0001f52c is done\n";
+  for (int i = 0; i < 500; ++i) emoji += "epi\u00addemio\u00adlogy of a.\u200bb\n";
+  for (const char* file : {"a.md", "a.txt", "a.html"}) {
+    for (const std::string& text : {selectors, tags, widths})
+      Withheld(file, text, "cannot be seen");
+    Passes(file, emoji);
+  }
+}
+
+TEST_F(Level4DisguiseTest, DigitsOfOtherScripts) {
+  for (const char* zero : {"\u0660", "\uff10", "\u0966", "\u2080", "\U0001d7ce"}) {
+    std::string rows;
+    for (int i = 0; i < 6000; ++i) {
+      for (const char digit : std::to_string(18134063 + 7919 * i)) {
+        std::string as = zero;
+        as.back() = static_cast<char>(as.back() + (digit - '0'));
+        rows += as;
+      }
+      rows += i % 3 ? " F\n" : " M\n";
+    }
+    for (const char* file : {"a.txt", "a.log", "a.md"}) Withheld(file, rows, "rows");
+  }
+}
+
+TEST_F(Level4DisguiseTest, NamesBelowAndBehindOtherText) {
+  const std::string rows = PatientRows();
+  const size_t end = rows.find('\n') + 1;
+  for (const char* file : {"a.csv", "a.txt", "a.html"})
+    Withheld(file, rows.substr(end) + rows.substr(0, end), kNamesPatients);
+  Withheld("a.html", "<html><script>const rows = `" + rows + "`;</script></html>", kNamesPatients);
+  Passes("a.log", "columns: patient_id, sex, age\n12, 13, 14\nDone\n");
+  Passes("a.log", "columns: patient_id, sex\n2026-08-01 10:00:00, 60 rows are here now\n");
+}
+
+TEST_F(Level4DisguiseTest, ListsAndAttributes) {
+  std::string lists, lines, attributes = "<html><body>";
+  for (int i = 0; i < 60; ++i) {
+    const std::string id = std::to_string(18134063 + 7919 * i), age = std::to_string(20 + i);
+    lists += (i > 0 ? ", (" : "(") + id + ", " + age + ")";
+    lines += "[\"F\", " + id + "],\n";
+    attributes += "<i data-patient-id=\"" + id + "\"></i>";
+  }
+  for (const char* file : {"a.txt", "a.md", "a.html"}) {
+    Withheld(file, "INSERT INTO t (patient_id, age) VALUES " + lists + ";\n", kNamesPatients);
+    Withheld(file, "columns = ['sex', 'patient_id']\ndata = [\n" + lines + "]\n", kNamesPatients);
+  }
+  Withheld("a.html", attributes + "</body></html>", kNamesPatients);
+  std::string log = "merged on (patient_id, date)\n";
+  for (int i = 0; i < 60; ++i)
+    log += "a step of many, with what it does\nand more\n\n1\n2\n3\nshape (12345, 14) now\n";
+  Passes("a.log", log);
+  Passes("a.log", "unique patient_id = 18134063\nall of patient_id = 18134063\n");
+}
+
+TEST_F(Level4DisguiseTest, IdsOfNestedPatients) {
+  Withheld("a.json", R"([{"patient": {"id": 18134063}}])", kNamesPatients);
+  Withheld("a.json", R"({"Patient": [{"sex": "F", "ID": 18134063}]})", kNamesPatients);
+  Passes("a.json", R"({"patient": {"count": 5}, "a": {"id": 5}})");
+  Passes("a.json", R"({"nhs": {"number": 120}, "id": 7})");
 }
 
 TEST_F(Level4DisguiseTest, AnySeparator) {

@@ -173,6 +173,9 @@ TEST(RunDir, SweepTakesTheDeadAndLeavesTheLiving) {
   ASSERT_TRUE(swept.has_value()) << swept.error().ToString();
   EXPECT_FALSE(std::filesystem::exists(state / "run/dead"));
   EXPECT_FALSE(std::filesystem::exists(state / "run/dead.lock"));
+  EXPECT_THAT(*DeadRuns(state.path()), testing::ElementsAre("dead"));
+  ASSERT_TRUE(ForgetDeadRuns(state.path(), {"dead", "not there"}).has_value());
+  EXPECT_THAT(*DeadRuns(state.path()), IsEmpty());
   EXPECT_TRUE(std::filesystem::exists(state / "run/living"));
   EXPECT_THAT(CgroupsLeft(facts), IsEmpty());
 }
