@@ -56,36 +56,37 @@ bool IsDelimitedHeader(std::string_view line, std::string_view following, char d
   return false;
 }
 
-// The same for a printed table: words between blanks. A header has no numbers in it; its rows may
-// have one more word in front (their number).
-bool IsPrintedHeader(std::string_view line, std::string_view following) {
-  size_t words = 0, column = 0;
-  bool found = false;
+std::vector<std::string_view> WordsIn(std::string_view line) {
+  std::vector<std::string_view> words;
   while (true) {
     const std::string_view word = TrimField(TakeWord(&line));
-    if (word.empty() && line.empty()) break;
-    if (IsNumeric(word)) return false;
-    if (IsPatientIdentifier(word)) {
-      found = true;
-      column = words;
-    }
-    ++words;
+    if (word.empty() && line.empty()) return words;
+    words.push_back(word);
   }
-  for (size_t i = 0; found && i < kFollowingLines && !following.empty(); ++i) {
-    std::string_view next = TakeLine(&following), at_column, after;
-    size_t count = 0;
-    while (true) {
-      const std::string_view word = TrimField(TakeWord(&next));
-      if (word.empty() && next.empty()) break;
-      if (count == column) at_column = word;
-      if (count == column + 1) after = word;
-      ++count;
-    }
-    const auto is_id = [](std::string_view w) {
-      return w.find('.') == std::string_view::npos && LooksLikeIdentifierValue(w);
+}
+
+// The same for a printed table: words between blanks. A header has no numbers in it; its rows may
+// have one more word in front (their number), and more where a value is of several words: what
+// stands before such keeps its place. A single 0 below a name is a count (of what is missing).
+bool IsPrintedHeader(std::string_view line, std::string_view following) {
+  const std::vector<std::string_view> header = WordsIn(line);
+  if (std::any_of(header.begin(), header.end(), IsNumeric)) return false;
+  const auto last = std::find_if(header.rbegin(), header.rend(), IsPatientIdentifier);
+  if (last == header.rend()) return false;
+  const size_t column = static_cast<size_t>(header.rend() - last) - 1;
+  int longer = 0;
+  for (size_t i = 0; i < kFollowingLines && !following.empty(); ++i) {
+    const std::vector<std::string_view> row = WordsIn(TakeLine(&following));
+    const auto is_id = [&row](size_t at) {
+      return row[at] != "0" && row[at].find('.') == std::string_view::npos &&
+             LooksLikeIdentifierValue(row[at]);
     };
-    if (count == words && is_id(at_column)) return true;
-    if (count == words + 1 && is_id(after)) return true;
+    if (row.size() == header.size() && is_id(column)) return true;
+    if (row.size() == header.size() + 1 && is_id(column + 1)) return true;
+    if (row.size() > header.size() && header.size() > 1 && IsPatientIdentifier(header[0]) &&
+        row[0].find('.') == std::string_view::npos && LooksLikeIdentifierValue(row[0]) &&
+        ++longer == 2)
+      return true;
   }
   return false;
 }

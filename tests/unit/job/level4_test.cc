@@ -119,6 +119,10 @@ TEST_F(Level4Test, PrintedRowsOfPatients) {
            kIdentifiers);
   Withheld("a.log", "  patient_id age\n1        101  23\n2        102  25\n", kIdentifiers);
   Withheld("a.log",
+           "   patient_id sex      region  age\n0           4   M  North West   38\n"
+           "1           7   M  South East   24\n",
+           kIdentifiers);
+  Withheld("a.log",
            "# A tibble: 2 x 2\n  patient_id   age\n       <int> <int>\n1        101    23\n",
            kIdentifiers);
   Withheld("a.log",
@@ -133,6 +137,8 @@ TEST_F(Level4Test, PrintedRowsOfPatients) {
 }
 
 TEST_F(Level4Test, HonestFilesPass) {
+  // R's colSums(is.na(data)).
+  Passes("a.txt", "patient_id        sex        age \n         0          0         12 \n");
   Passes("a.log",
          "2026-08-01 10:00:00,123 INFO joined on patient_id, 100 rows\n"
          "Dropped rows where patient_id is null: 0\nSELECT patient_id, age\nFROM patients\n"
