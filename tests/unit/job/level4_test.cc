@@ -136,6 +136,31 @@ TEST_F(Level4Test, PrintedRowsOfPatients) {
   Withheld("a.txt", "patient_id=101 age=3\npatient_id=102 age=4\n", kIdentifiers);
 }
 
+TEST_F(Level4Test, HonestLogsNameIdentifiers) {
+  // dplyr and readr.
+  Passes("a.log",
+         "Joining, by = \"patient_id\"\nRows: 2467 Columns: 3\n"
+         "Delimiter: \",\"\ndbl (2): patient_id, age\n");
+  // Stata's codebook.
+  Passes("a.log",
+         "patient_id\n                  type:  numeric (long)\n"
+         "                 range:  [1,20000]                    units:  1\n"
+         "         unique values:  2,467                    missing .:  0/2,467\n");
+  Passes("a.log", ". codebook patient_id\n  range:  [1,20000]   units:  1\n");
+  Passes("a.log", ". count if missing(patient_id)\n  12\n\n. count\n  2,467\n");
+  // R's data.table.
+  Passes("a.log", "Key: <patient_id>\n   region    n\n1:  East   123\n2:  West   456\n");
+  // ehrQL, of a query that it wrote.
+  Passes(
+      "a.log",
+      "   [patients].patient_id AS patient_id,\n   YEAR([patients].birth) AS yob\nFROM patients\n"
+      "2026-01-01 10:00:02 [info   ] 0.32 seconds: exec_cpu_ms=10 parse_cpu_ms=0\n"
+      "2026-01-01 10:00:02 [info   ] Fetching results: SELECT patient_id FROM [#tmp_1]\n");
+  // A row has its number in front, and the column its name: R's write.table.
+  Withheld("a.txt", "\"patient_id\"\n\"1\",101\n\"2\",102\n", kIdentifiers);
+  Withheld("a.txt", "Rows, by = patient_id\na b c 101\nd e f 102\n", kIdentifiers);
+}
+
 TEST_F(Level4Test, HonestFilesPass) {
   // R's colSums(is.na(data)).
   Passes("a.txt", "patient_id        sex        age \n         0          0         12 \n");
