@@ -685,6 +685,13 @@ TEST_F(Level4Test, HostileTextEndsSoon) {
     }
 }
 
+TEST_F(Level4Test, PagesWithLargeLibrariesPass) {
+  const std::string script =
+      Repeat(5u << 15, "function add(one, other) { return a + b; }\n");  // 6.9 MB
+  Passes("a.html", "<html><head><script src=\"data:application/javascript;base64," +
+                       Base64(script) + "\"></script></head><body>x</body></html>");
+}
+
 TEST_F(Level4Test, NoReasonRepeatsTheContent) {
   for (const char* content : {"patient_id,secretname\n1,2\n", "secretname\xff", "secretname\0x"})
     for (const char* name : {"a.csv", "a.txt", "a.json", "a.svg", "a.png", "a.html"})
