@@ -115,7 +115,7 @@ int ExportSummary(const AuditOptions& options, EventFilter filter) {
 }
 
 // Prints what a log holds from row `skip` on, as far as it goes.
-Result<void> PrintFrom(LogReader& log, const EventFilter& filter, uint64_t skip) {
+Result<void> PrintFrom(LogReader& log, const EventFilter& filter, Form form, uint64_t skip) {
   const size_t columns = RowColumns();
   AuditEvent event;
   for (;;) {
@@ -132,7 +132,7 @@ Result<void> PrintFrom(LogReader& log, const EventFilter& filter, uint64_t skip)
       if (skip > 0)
         --skip;
       else if (Matches(event, log, filter))
-        Render(Form::kTable, columns, event, log, text);
+        Render(form, columns, event, log, text);
     }
     Print(text);
   }
@@ -142,8 +142,9 @@ Result<int> Tail(const AuditOptions& options) {
   CARREL_ASSIGN(const EventFilter filter, FilterOf(options));
   CARREL_ASSIGN(const uint64_t rows, CountRows(options.LogPath()));
   CARREL_ASSIGN(LogReader log, LogReader::Open(options.LogPath()));
-  puts(EventLineHead(RowColumns()).c_str());
-  CARREL_TRY(PrintFrom(log, filter, rows - std::min<uint64_t>(rows, options.lines)));
+  const Form form = options.json ? Form::kJson : Form::kTable;
+  if (form == Form::kTable) puts(EventLineHead(RowColumns()).c_str());
+  CARREL_TRY(PrintFrom(log, filter, form, rows - std::min<uint64_t>(rows, options.lines)));
   const auto goes_on = [&log] {
     const LogStanding standing = log.Standing();
     return standing == LogStanding::kRunning || standing == LogStanding::kWaiting;
@@ -152,7 +153,7 @@ Result<int> Tail(const AuditOptions& options) {
     fflush(stdout);
     ::usleep(100'000);
     log.Resume();
-    CARREL_TRY(PrintFrom(log, filter, 0));
+    CARREL_TRY(PrintFrom(log, filter, form, 0));
   }
   return ReportEnd(log);
 }

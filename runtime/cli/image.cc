@@ -1,8 +1,10 @@
 // `carrel image ...`: the image store from the command line. Images are public data: everything
 // that is printed of them may be hostile, and is escaped.
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 
+#include "base/digest.h"
 #include "cli/command.h"
 #include "cli/host_options.h"
 #include "cli/image_build.h"
@@ -24,6 +26,8 @@ void AddCommon(CLI::App& app, Common& common, bool json) {
   AddHostOptions(app, common.config, common.state);
   if (json) app.add_flag("--json", common.json, "print JSON");
 }
+
+constexpr size_t kShortDigest = 12;  // hexadecimal digits of it, in a list
 
 std::string Megabytes(uint64_t bytes) {
   char text[32];
@@ -74,6 +78,16 @@ void PrintImage(const Image& image) {
     PrintField("stripped", "setuid: " + path);
   for (const std::string& path : image.weakened.dropped_nodes)
     PrintField("left out", "device node: " + path);
+}
+
+// The whole digest, of the beginning of one as `image list` prints it. Else what was given.
+std::string Expanded(const ImageStore& store, const std::string& reference) {
+  if (reference.size() < kShortDigest || !IsLowerHex(reference, reference.size())) return reference;
+  std::vector<std::string> found;
+  for (const Image& image : store.List().value_or(std::vector<Image>{}))
+    if (std::string_view(image.digest).substr(7).starts_with(reference))
+      found.push_back(image.digest);
+  return found.size() == 1 ? found[0] : reference;
 }
 
 // The digest that a name means before it is given to another image; "" when none.
@@ -139,15 +153,19 @@ int ListCommand(int argc, char** argv) {
     PrintPretty(list);
     return 0;
   }
-  printf("%-30s %-12s %6s %10s %s\n", "NAME", "DIGEST", "LAYERS", "MB", "IMPORTED");
+  // A name is never cut: it is what the other commands are given.
+  size_t longest = 30;
+  for (const Image& image : *images)
+    for (const std::string& name : image.names) longest = std::max(longest, name.size());
+  const int width = static_cast<int>(longest);
+  printf("%-*s %-12s %6s %10s %s\n", width, "NAME", "DIGEST", "LAYERS", "MB", "IMPORTED");
   for (const Image& image : *images) {
     std::vector<std::string> names = image.names;
     if (names.empty()) names.push_back("-");
-    for (std::string name : names) {
-      if (name.size() > 30) name = ".." + name.substr(name.size() - 28);
-      printf("%-30s %-12s %6zu %10s %.10s\n", name.c_str(), image.digest.substr(7, 12).c_str(),
-             image.layers, Megabytes(image.bytes).c_str(), image.imported.c_str());
-    }
+    for (const std::string& name : names)
+      printf("%-*s %-12s %6zu %10s %.10s\n", width, name.c_str(),
+             image.digest.substr(7, kShortDigest).c_str(), image.layers,
+             Megabytes(image.bytes).c_str(), image.imported.c_str());
   }
   return 0;
 }
@@ -157,12 +175,13 @@ int InspectCommand(int argc, char** argv) {
   Common common;
   std::string reference;
   AddCommon(app, common, true);
-  app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
+  app.add_option("IMAGE", reference, "NAME[:TAG], or a digest: sha256:..., or as listed")
+      ->required();
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
-  auto image = store->Resolve(reference);
+  auto image = store->Resolve(Expanded(*store, reference));
   if (!image) return PrintError(image.error());
   if (common.json)
     PrintPretty(ToJson(*image));
@@ -192,16 +211,17 @@ int VerifyCommand(int argc, char** argv) {
   std::string reference;
   bool all = false;
   AddCommon(app, common, true);
-  auto* one = app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST");
+  auto* one =
+      app.add_option("IMAGE", reference, "NAME[:TAG], or a digest: sha256:..., or as listed");
   app.add_flag("--all", all, "every image of the store")->excludes(one);
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   if (!all && reference.empty())
-    return PrintError(BadInput("IMAGE", "which image?", "Name one, or --all"),
+    return PrintError(BadInput("IMAGE", "say which image", "Name one, or --all"),
                       "carrel image verify");
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
-  std::vector<std::string> references = {reference};
+  std::vector<std::string> references = {Expanded(*store, reference)};
   if (all) {
     auto images = store->List();
     if (!images) return PrintError(images.error());
@@ -224,12 +244,13 @@ int RemoveCommand(int argc, char** argv) {
   Common common;
   std::string reference;
   AddCommon(app, common, false);
-  app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
+  app.add_option("IMAGE", reference, "NAME[:TAG], or a digest: sha256:..., or as listed")
+      ->required();
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
-  auto removed = store->Remove(reference);
+  auto removed = store->Remove(Expanded(*store, reference));
   return removed ? 0 : PrintError(removed.error());
 }
 
@@ -238,14 +259,15 @@ int TagCommand(int argc, char** argv) {
   Common common;
   std::string reference, name;
   AddCommon(app, common, false);
-  app.add_option("IMAGE", reference, "NAME[:TAG] or sha256:DIGEST")->required();
+  app.add_option("IMAGE", reference, "NAME[:TAG], or a digest: sha256:..., or as listed")
+      ->required();
   app.add_option("NAME", name, "NAME:TAG")->required();
   int status = 0;
   if (!ParseWithState(app, argc, argv, common.config, common.state, &status)) return status;
   auto store = ImageStore::OpenExisting(common.state);
   if (!store) return PrintError(store.error());
   const std::string before = DigestBefore(*store, name);
-  auto tagged = store->Tag(reference, name);
+  auto tagged = store->Tag(Expanded(*store, reference), name);
   if (!tagged) return PrintError(tagged.error());
   TellMoved(name, before, DigestBefore(*store, name));
   return 0;

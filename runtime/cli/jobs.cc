@@ -82,7 +82,14 @@ int KillCommand(int argc, char** argv) {
   const auto host = ParseHostOptions(app, argc, argv, config, state, &status);
   if (!host) return status;
   auto id = IdOf(job);
-  return id ? Answer(KillVerb(*host, *id)) : PrintError(id.error());
+  if (!id) return PrintError(id.error());
+  const auto answer = KillVerb(*host, *id);
+  // Who mistypes an id must not believe that the job has ended.
+  if (answer && answer->state == JobState::kUnknown)
+    return PrintError(BadInput(*id, "the agent has no such job; nothing was killed",
+                               "`carrel list` shows its jobs. Those of `carrel run` and `pipeline` "
+                               "end with their process"));
+  return Answer(answer);
 }
 
 int DbtaskCommand(int argc, char** argv) {

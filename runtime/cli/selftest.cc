@@ -158,7 +158,8 @@ int Compare(int argc, char** argv) {
   CLI::App app("Says what behaves differently in two selftests.", "carrel selftest compare");
   std::string config, state, before, after;
   bool json = false;
-  app.add_option("before", before, "name below <state>/selftest, or a report's file")->required();
+  app.add_option("before", before, "name below <state>/selftest, or a report's file or directory")
+      ->required();
   app.add_option("after", after, "the same, of the later one")->required();
   AddHostOptions(app, config, state);
   app.add_flag("--json", json, "one JSON object");

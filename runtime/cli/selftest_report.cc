@@ -51,8 +51,10 @@ std::string NameOf(const Check& check) {
 }
 
 Result<Json> ReadReport(const std::string& state, const std::string& name) {
-  if (name.find('/') != std::string::npos) return ReadJsonFile(name, 64u << 20);
-  return ReadJsonFile(state + "/selftest/" + name + "/report.json", 64u << 20);
+  if (name.find('/') == std::string::npos)
+    return ReadJsonFile(state + "/selftest/" + name + "/report.json", 64u << 20);
+  const bool directory = OpenPath(name, O_RDONLY | O_DIRECTORY).has_value();
+  return ReadJsonFile(directory ? name + "/report.json" : name, 64u << 20);
 }
 
 /// One line of a comparison.

@@ -278,6 +278,8 @@ void Connection::Tick(int64_t now_ns) {
         surplus_ ? std::min(options.surplus_seconds, options.login_seconds) : options.login_seconds;
     if (now_ns - opened_ns_ >= most * kSecondNs) Close("the login took too long");
   } else if (!protocol_->Busy() && now_ns - active_ns_ >= options.idle_seconds * kSecondNs) {
+    protocol_->Idle("idle for too long: the limit is " + std::to_string(options.idle_seconds) +
+                    " seconds");
     Close("idle for too long");
   }
   Update();

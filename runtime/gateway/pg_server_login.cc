@@ -24,6 +24,9 @@ void Session::NoRoom(const std::string& why) {
   link_.Close(why);
 }
 
+// As the server's own idle_session_timeout.
+void Session::Idle(const std::string& why) { link_.ToClient(FatalError("57P05", why)); }
+
 void Session::TlsAnswer(std::string_view bytes) {
   // More than the one byte would be plain text that somebody put before the handshake.
   if (bytes != "S")

@@ -43,6 +43,7 @@ class Session final : public Protocol {
   void Connected() override;
   void ConnectFailed(const std::string& why) override;
   void NoRoom(const std::string& why) override;
+  void Idle(const std::string& why) override;
   void ServerEnded() override;
   bool WantsClient() const override;
   size_t ClientBytes() const override;

@@ -58,6 +58,9 @@ class Protocol {
   /// The job has as many connections as it may: nothing was connected to. The client is told so in
   /// its protocol's own words, where that has any, and the connection closed with `why`.
   virtual void NoRoom(const std::string& why) { ConnectFailed(why); }
+  /// The connection is closed for having been idle: what its client is told, where the protocol has
+  /// words for that.
+  virtual void Idle(const std::string& /*why*/) {}
   /// One side will send no more. The relay passes that on to the other side by itself, when what
   /// is queued for it has gone.
   virtual void ClientEnded() {}

@@ -165,12 +165,14 @@ Finding TryToWrite(const std::string& state) {
                      : "Name another with --state");
 }
 
+// Without a `state`, the configuration names it, and cannot be read.
 void CheckStateDirectory(const std::string& state, bool root, std::vector<Finding>& findings) {
-  std::string why_not;
+  std::string why_not = !root           ? "this process is not root"
+                        : state.empty() ? "the configuration is not valid"
+                                        : "";
   bool disk = false;
-  if (!root) {
-    findings.push_back(NotChecked("state directory", "this process is not root"));
-    why_not = "this process is not root";
+  if (!why_not.empty()) {
+    findings.push_back(NotChecked("state directory", why_not));
   } else {
     // A mistyped path must not come to be by being asked about.
     auto there = OpenPath(state, O_RDONLY | O_DIRECTORY);
@@ -268,8 +270,8 @@ std::vector<Finding> ExamineHost(const std::string& config_file, const std::stri
   auto config = LoadHostConfig(config_file, state);
   const bool absent = NoConfiguration(config_file) || (!config && config.error().code == ENOENT);
   CheckConfiguration(config, absent, findings);
-  const std::string fallback = state.empty() ? HostConfig().state : state;
-  CheckStateDirectory(config ? config->state : fallback, root, findings);
+  const std::string named = absent && state.empty() ? HostConfig().state : state;
+  CheckStateDirectory(config ? config->state : named, root, findings);
   findings.push_back(CheckLoopDevices(root));
   findings.push_back(CheckHelper("git", "git", "the code of studies"));
   findings.push_back(CheckHelper("mkfs.ext4", "e2fsprogs", "scratch layers"));

@@ -16,10 +16,12 @@ constexpr size_t kLeastDifferent85 = 16;  // digits; numbers with commas, points
 constexpr size_t kLeastBytes = 64;        // numbers in a list of bytes
 constexpr size_t kLeastEscapes = 16;      // fewer are somebody's format strings
 constexpr size_t kLeastText = 32;  // bytes of text in decoded data that are not there by chance
-constexpr size_t kLeastUnknown = 2048;   // decoded bytes that are refused when nothing knows them
-constexpr size_t kManyDifferent = 200;   // different bytes in as many: compressed, or encrypted
-constexpr size_t kMaxNested = 4u << 20;  // bytes of text within encodings that are looked at again
-constexpr int kMaxNesting = 2;           // encodings within encodings
+constexpr size_t kLeastUnknown = 2048;  // decoded bytes that are refused when nothing knows them
+constexpr size_t kManyDifferent = 200;  // different bytes in as many: compressed, or encrypted
+// Bytes of text within encodings that are looked at again: what base64 of a file of 16 MiB holds. A
+// page of R Markdown has each library's script so, and Plotly's alone is of 4 MB.
+constexpr size_t kMaxNested = 12u << 20;
+constexpr int kMaxNesting = 2;  // encodings within encodings
 constexpr size_t kMaxInflated = 256u << 10;
 constexpr size_t kMuchInflated = 4u << 10;  // more than chance gives
 constexpr int kMaxInflations = 64;

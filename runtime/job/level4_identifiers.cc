@@ -52,8 +52,13 @@ bool IsDelimitedHeader(std::string_view line, std::string_view following, char d
     if (end == std::string_view::npos) break;
     line.remove_prefix(end + 1);
   }
-  for (size_t i = 0; !columns.empty() && i < kFollowingLines && !following.empty(); ++i)
-    if (HasValueAt(TakeLine(&following), delimiter, columns, fields)) return true;
+  int others = 0;
+  for (size_t i = 0; !columns.empty() && i < kFollowingLines && !following.empty(); ++i) {
+    const std::string_view next = TakeLine(&following);
+    if (!HasValueAt(next, delimiter, columns, fields)) continue;
+    // Below a name that stands alone, one line of several fields can be of anything.
+    if (fields > 1 || next.find(delimiter) == next.npos || ++others == 2) return true;
+  }
   return false;
 }
 
@@ -73,36 +78,41 @@ bool IsHeaderBehindText(std::string_view line, std::string_view following, char 
   return rows > 1;
 }
 
-// The same for a printed table: words between blanks. A header has no numbers in it; its rows may
-// have one more word in front (their number).
-bool IsPrintedHeader(std::string_view line, std::string_view following) {
-  size_t words = 0, column = 0;
-  bool found = false;
+std::vector<std::string_view> WordsIn(std::string_view line) {
+  std::vector<std::string_view> words;
   while (true) {
     const std::string_view word = TrimField(TakeWord(&line));
-    if (word.empty() && line.empty()) break;
-    if (IsNumeric(word)) return false;
-    if (IsPatientIdentifier(word)) {
-      found = true;
-      column = words;
-    }
-    ++words;
+    if (word.empty() && line.empty()) return words;
+    words.push_back(word);
   }
-  for (size_t i = 0; found && i < kFollowingLines && !following.empty(); ++i) {
-    std::string_view next = TakeLine(&following), at_column, after;
-    size_t count = 0;
-    while (true) {
-      const std::string_view word = TrimField(TakeWord(&next));
-      if (word.empty() && next.empty()) break;
-      if (count == column) at_column = word;
-      if (count == column + 1) after = word;
-      ++count;
-    }
-    const auto is_id = [](std::string_view w) {
-      return w.find('.') == std::string_view::npos && LooksLikeIdentifierValue(w);
+}
+
+// The same for a printed table: words between blanks. A header has no numbers in it; its rows may
+// have one more word in front (their number), and more where a value is of several words: what
+// stands before such keeps its place. A single 0 below a name is a count (of what is missing). One
+// line does not make a table of what reads as a sentence, or a command: Joining, by = "patient_id".
+bool IsPrintedHeader(std::string_view line, std::string_view following) {
+  const std::vector<std::string_view> header = WordsIn(line);
+  if (std::any_of(header.begin(), header.end(), IsNumeric)) return false;
+  const auto last = std::find_if(header.rbegin(), header.rend(), IsPatientIdentifier);
+  if (last == header.rend()) return false;
+  const size_t column = static_cast<size_t>(header.rend() - last) - 1;
+  const bool sentence = std::any_of(header.begin(), header.end(), [](std::string_view word) {
+    return word == "=" || word == "." || word.ends_with(',') || word.ends_with(':');
+  });
+  int rows = 0, longer = 0;
+  for (size_t i = 0; i < kFollowingLines && !following.empty(); ++i) {
+    const std::vector<std::string_view> row = WordsIn(TakeLine(&following));
+    const auto is_id = [&row](size_t at) {
+      return row[at] != "0" && row[at].find('.') == std::string_view::npos &&
+             LooksLikeIdentifierValue(row[at]);
     };
-    if (count == words && is_id(at_column)) return true;
-    if (count == words + 1 && is_id(after)) return true;
+    rows += (row.size() == header.size() && is_id(column)) ||
+            (!sentence && row.size() == header.size() + 1 && is_id(column + 1));
+    if (rows > (sentence ? 1 : 0)) return true;
+    if (row.size() > header.size() && header.size() > 1 && IsPatientIdentifier(header[0]) &&
+        IsInteger(row[0]) && ++longer == 2)
+      return true;
   }
   return false;
 }
@@ -179,6 +189,15 @@ std::string RareDelimiters(std::string_view line) {
   return found;
 }
 
+// Those of the next lines that have the character. Brackets are in many lines that head no table.
+std::string LinesWith(char wanted, std::string_view following) {
+  std::string lines;
+  for (size_t i = 0; i < kFollowingLines && !following.empty(); ++i)
+    if (const std::string_view next = TakeLine(&following); next.find(wanted) != next.npos)
+      lines.append(next) += '\n';
+  return lines;
+}
+
 // One word that a letter cuts into the name of an identifier and others, and below it words that
 // the same letter cuts, with a value of one in the same place.
 bool IsHeaderCutByLetters(std::string_view line, std::string_view following) {
@@ -212,7 +231,7 @@ bool IsHeader(std::string_view line, std::string_view following, bool first) {
   for (char delimiter : delimiters)
     if (IsTableInLine(line, delimiter)) return true;
   for (char delimiter : RareDelimiters(line))
-    if (IsDelimitedHeader(line, following, delimiter)) return true;
+    if (IsDelimitedHeader(line, LinesWith(delimiter, following), delimiter)) return true;
   for (char delimiter : delimiters)
     // "patient_id: 5" and "patient_id = 5" are counted as records, not taken for a header.
     if ((first && delimiter != ':' && delimiter != '=' && IsPlainHeader(line, delimiter)) ||

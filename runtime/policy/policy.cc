@@ -184,7 +184,8 @@ Result<PolicyFiles> ReadPolicyRevision(const std::string& tree, const std::strin
                     "Give two directories or, inside a git checkout, REV:DIR (REV is REV:policies, "
                     "REV: is its top)");
   root->pop_back();
-  CARREL_ASSIGN(std::string listing, Git(directory, {"ls-tree", "-r", "-z", "--name-only", *root}));
+  CARREL_ASSIGN(std::string listing,
+                Git(directory, {"ls-tree", "-r", "-z", "--full-tree", "--name-only", *root}));
   PolicyFiles files;
   for (size_t start = 0; start < listing.size();) {
     const size_t end = listing.find('\0', start);

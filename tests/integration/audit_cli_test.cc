@@ -307,6 +307,9 @@ TEST_F(AuditCli, TailEndsWithTheEnd) {
   const std::string output = Audit({"tail", "b", "-n", "2"}).output;
   EXPECT_EQ(std::count(output.begin(), output.end(), '\n'), 3) << output;
   EXPECT_NE(output.find("exit_code"), std::string::npos);
+  auto lines = Lines(Audit({"tail", "b", "-n", "2", "--json"}).output);
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[1]["record"], "end");
 }
 
 TEST_F(AuditCli, TailFollowsAJobToItsSeal) {

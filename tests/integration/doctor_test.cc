@@ -81,10 +81,16 @@ TEST_F(Doctor, DatabasesAndLevelsAreTried) {
 
 TEST_F(Doctor, AConfigurationThatIsWrong) {
   WriteFile(jail_ / "bad.json", "{\"stat\": 1}");
-  const Json findings = Findings({"--state", jail_.state(), "--config", jail_ / "bad.json"}, 1);
+  Json findings = Findings({"--state", jail_.state(), "--config", jail_ / "bad.json"}, 1);
   EXPECT_EQ(findings["configuration"]["state"], "missing");
+  EXPECT_THAT(findings["state directory"]["detail"], HasSubstr(jail_.state()));
   EXPECT_THAT(findings["configuration"]["detail"], HasSubstr("stat"));
   EXPECT_EQ(findings["policy"]["detail"], "not checked, because the configuration is not valid");
+  // Which directory it names is not known: no other is advised.
+  findings = Findings({"--config", jail_ / "bad.json"}, 1);
+  EXPECT_EQ(findings["state directory"]["detail"],
+            "not checked, because the configuration is not valid");
+  EXPECT_EQ(findings["audit (BPF)"]["state"], "unknown");
 }
 
 TEST_F(Doctor, AStateDirectoryThatCannotBeWritten) {

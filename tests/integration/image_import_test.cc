@@ -149,6 +149,14 @@ TEST_F(ImageImport, ListInspectVerifyTagRemove) {
   EXPECT_EQ(*ParseJson(Image({"inspect", "tool:v1", "--json"}).output, "inspect"),
             (*ParseJson(Image({"list", "--json"}).output, "list"))[0]);
   EXPECT_EQ(Image({"verify", "--all"}).exit_code, 0);
+  // The digest as the list shows it.
+  const std::string digest = image["digest"], shown = digest.substr(7, 12);
+  EXPECT_THAT(list.output, HasSubstr(shown));
+  EXPECT_THAT(Image({"inspect", shown}).output, HasSubstr(digest));
+  EXPECT_EQ(Image({"inspect", shown.substr(0, 11)}).exit_code, 2);
+  const std::string longer = "registry.example.org/opensafely-core/tool:v1";
+  EXPECT_EQ(Image({"tag", shown, longer}).exit_code, 0);
+  EXPECT_THAT(Image({"list"}).output, HasSubstr("\n" + longer + " "));
   EXPECT_EQ(Image({"remove", "tool:v1"}).exit_code, 0);
   EXPECT_EQ(Image({"inspect", "tool:v1"}).exit_code, 2);
   EXPECT_EQ(Image({"remove", image["digest"]}).exit_code, 0);

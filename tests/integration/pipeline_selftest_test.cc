@@ -2,6 +2,7 @@
 // this machine's programs.
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <sstream>
 
 #include "support/leftovers.h"
@@ -199,6 +200,11 @@ TEST_F(Selftest, AStudyThatOnlyOneReportHasIsOneDifference) {
   auto compared = study_.Carrel({"selftest", "compare", before, after});
   EXPECT_EQ(compared.exit_code, 1);
   EXPECT_EQ(compared.output, "gone: study\n  before  run\n  after   not run\n1 difference\n");
+  // By its directory.
+  std::filesystem::create_directory(study_.path() + "/report");
+  std::filesystem::rename(before, study_.path() + "/report/report.json");
+  auto again = study_.Carrel({"selftest", "compare", study_.path() + "/report", after});
+  EXPECT_EQ(again.output, compared.output) << again.errors;
 }
 
 TEST_F(Selftest, ExpectationsThatNobodyChecksAreAnError) {

@@ -129,6 +129,11 @@ TEST_F(PolicyCommandTest, DiffOfDirectoriesAndRevisions) {
   EXPECT_EQ(both.exit_code, 2) << both.output;
   EXPECT_NE(both.errors.find("Write ./main"), std::string::npos) << both.errors;
   EXPECT_EQ(RunCarrel({"policy", "diff", "main:policies", "./policies"}, here).exit_code, 0);
+  // From below the top.
+  here.directory = dir_ / "policies/permissions";
+  auto below = RunCarrel({"policy", "diff", "HEAD~1", ".."}, here);
+  EXPECT_EQ(below.exit_code, 0) << below.errors;
+  EXPECT_EQ(below.output, "loses: no longer: internal is listed for sql-runner\n");
   // A repository that holds nothing else.
   Git({"-C", "policies", "init", "--quiet", "--initial-branch=main", "."});
   Git({"-C", "policies", "add", "."});

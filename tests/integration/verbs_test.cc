@@ -361,6 +361,9 @@ TEST(Verbs, ListLogsStatsAndKill) {
   std::thread follower([&] {
     followed = RunCarrel({"logs", "--follow", "job1", "--config", study.config_path()});
   });
+  auto mistyped = RunCarrel({"kill", "jobl", "--config", study.config_path()});
+  EXPECT_EQ(mistyped.exit_code, 2) << mistyped.output;
+  EXPECT_THAT(mistyped.errors, HasSubstr("jobl: the agent has no such job"));
   EXPECT_EQ(Asked(study, {"kill", "job1"}, "answer.schema.json")["state"], "executed");
   follower.join();
   EXPECT_EQ(followed.exit_code, 0) << followed.errors;

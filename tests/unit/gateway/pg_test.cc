@@ -417,6 +417,15 @@ TEST_F(SessionTest, OverTheLimitTheClientIsToldInItsOwnWords) {
   EXPECT_EQ(link_.server, "");
 }
 
+TEST_F(SessionTest, OfTheIdleLimitTheClientIsTold) {
+  link_.client.clear();
+  session_->Idle("idle for too long: 2");
+  ASSERT_EQ(link_.client.substr(0, 1), "E");
+  const std::string_view error = std::string_view(link_.client).substr(5);
+  EXPECT_EQ(ErrorField(error, 'C'), "57P05");
+  EXPECT_EQ(ErrorField(error, 'M'), "idle for too long: 2");
+}
+
 TEST_F(SessionTest, OtherDemandsAreRefused) { ExpectRefused(Message('R', U32(7)), "kind 7"); }
 TEST_F(SessionTest, MessagesThatDontBelongThereAreRefused) {
   ExpectRefused(Message('D', "row"), "doesn't belong into a login");

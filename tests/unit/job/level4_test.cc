@@ -119,6 +119,10 @@ TEST_F(Level4Test, PrintedRowsOfPatients) {
            kIdentifiers);
   Withheld("a.log", "  patient_id age\n1        101  23\n2        102  25\n", kIdentifiers);
   Withheld("a.log",
+           "   patient_id sex      region  age\n0           4   M  North West   38\n"
+           "1           7   M  South East   24\n",
+           kIdentifiers);
+  Withheld("a.log",
            "# A tibble: 2 x 2\n  patient_id   age\n       <int> <int>\n1        101    23\n",
            kIdentifiers);
   Withheld("a.log",
@@ -132,7 +136,34 @@ TEST_F(Level4Test, PrintedRowsOfPatients) {
   Withheld("a.txt", "patient_id=101 age=3\npatient_id=102 age=4\n", kIdentifiers);
 }
 
+TEST_F(Level4Test, HonestLogsNameIdentifiers) {
+  // dplyr and readr.
+  Passes("a.log",
+         "Joining, by = \"patient_id\"\nRows: 2467 Columns: 3\n"
+         "Delimiter: \",\"\ndbl (2): patient_id, age\n");
+  // Stata's codebook.
+  Passes("a.log",
+         "patient_id\n                  type:  numeric (long)\n"
+         "                 range:  [1,20000]                    units:  1\n"
+         "         unique values:  2,467                    missing .:  0/2,467\n");
+  Passes("a.log", ". codebook patient_id\n  range:  [1,20000]   units:  1\n");
+  Passes("a.log", ". count if missing(patient_id)\n  12\n\n. count\n  2,467\n");
+  // R's data.table.
+  Passes("a.log", "Key: <patient_id>\n   region    n\n1:  East   123\n2:  West   456\n");
+  // ehrQL, of a query that it wrote.
+  Passes(
+      "a.log",
+      "   [patients].patient_id AS patient_id,\n   YEAR([patients].birth) AS yob\nFROM patients\n"
+      "2026-01-01 10:00:02 [info   ] 0.32 seconds: exec_cpu_ms=10 parse_cpu_ms=0\n"
+      "2026-01-01 10:00:02 [info   ] Fetching results: SELECT patient_id FROM [#tmp_1]\n");
+  // A row has its number in front, and the column its name: R's write.table.
+  Withheld("a.txt", "\"patient_id\"\n\"1\",101\n\"2\",102\n", kIdentifiers);
+  Withheld("a.txt", "Rows, by = patient_id\na b c 101\nd e f 102\n", kIdentifiers);
+}
+
 TEST_F(Level4Test, HonestFilesPass) {
+  // R's colSums(is.na(data)).
+  Passes("a.txt", "patient_id        sex        age \n         0          0         12 \n");
   Passes("a.log",
          "2026-08-01 10:00:00,123 INFO joined on patient_id, 100 rows\n"
          "Dropped rows where patient_id is null: 0\nSELECT patient_id, age\nFROM patients\n"
@@ -652,6 +683,13 @@ TEST_F(Level4Test, HostileTextEndsSoon) {
       const UniqueFd fd = *OpenPath(dir_ / "file", O_RDONLY);
       EXPECT_TRUE(CheckLevel4(fd.get(), name, rules_).has_value());
     }
+}
+
+TEST_F(Level4Test, PagesWithLargeLibrariesPass) {
+  const std::string script =
+      Repeat(5u << 15, "function add(one, other) { return a + b; }\n");  // 6.9 MB
+  Passes("a.html", "<html><head><script src=\"data:application/javascript;base64," +
+                       Base64(script) + "\"></script></head><body>x</body></html>");
 }
 
 TEST_F(Level4Test, NoReasonRepeatsTheContent) {
