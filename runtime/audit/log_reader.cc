@@ -71,7 +71,6 @@ Result<LogReader> LogReader::Open(const std::string& path) {
                     "`carrel audit list` shows those there are");
   if (!fd) return std::move(fd).error();
   reader.fd_ = std::move(*fd);
-  reader.decoder_ = std::make_unique<BlockDecoder>();
   if (!reader.ReadFinalBlock()) return reader;
   reader.id_ = LogId(reader.last_);
   if (!reader.ReadStart())
@@ -267,6 +266,7 @@ Result<bool> LogReader::NextBlockIf(const std::function<bool(const BlockHeader&)
 
 Result<bool> LogReader::NextEvent(AuditEvent& event) {
   if (!opened_) {
+    if (decoder_ == nullptr) decoder_ = std::make_unique<BlockDecoder>();
     CARREL_TRY(decoder_->Open(header_, payload()));
     opened_ = true;
   }
