@@ -60,7 +60,7 @@ class AuditLog {
   virtual bool redacts() const { return false; }
   /// From now on `tell` is called before each block is written, with the number of blocks that
   /// there will be; and at once, with the number of those there are. Null ends it.
-  virtual void TellBlocks(std::function<void(uint64_t blocks)> /*tell*/) {}
+  virtual void TellBlocks(const std::function<void(uint64_t blocks)>& /*tell*/) {}
 
   /// Called by an EventSource with raw events (see audit/raw_event.h).
   virtual Result<void> AppendEvents(const void* events, size_t bytes) = 0;

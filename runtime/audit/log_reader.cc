@@ -75,7 +75,6 @@ Result<LogReader> LogReader::Open(const std::string& path) {
   if (::fstat(fd->get(), &info) != 0) return SysFault(path, "fstat");
   if (!S_ISREG(info.st_mode)) return Fault(path, "is no regular file");
   reader.fd_ = std::move(*fd);
-  reader.decoder_ = std::make_unique<BlockDecoder>();
   if (!reader.ReadFinalBlock()) return reader;
   reader.id_ = LogId(reader.last_);
   if (!reader.ReadStart())
@@ -271,6 +270,7 @@ Result<bool> LogReader::NextBlockIf(const std::function<bool(const BlockHeader&)
 
 Result<bool> LogReader::NextEvent(AuditEvent& event) {
   if (!opened_) {
+    if (decoder_ == nullptr) decoder_ = std::make_unique<BlockDecoder>();
     CARREL_TRY(decoder_->Open(header_, payload()));
     opened_ = true;
   }

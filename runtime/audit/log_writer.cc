@@ -21,7 +21,7 @@ namespace {
 // written is still in the ring when carrel is killed, as long as it and what waits there have room
 // beside each other: the programs hold the action when half of the ring waits.
 constexpr size_t kMaxRows = 32768;
-constexpr size_t kMaxRingBytes = CARREL_RING_BYTES / 16 * 7;
+constexpr size_t kMaxRingBytes = size_t{CARREL_RING_BYTES} / 16 * 7;
 constexpr size_t kRingHeader = 8;  // of each record
 constexpr int64_t kMaxAgeNs = 1'000'000'000;
 // Of carrel's own records no ring has a second copy.
@@ -221,8 +221,8 @@ Result<void> LogWriter::Reread(const void* event, size_t bytes) {
   return {};
 }
 
-void LogWriter::TellBlocks(std::function<void(uint64_t)> tell) {
-  tell_ = std::move(tell);
+void LogWriter::TellBlocks(const std::function<void(uint64_t)>& tell) {
+  tell_ = tell;
   if (tell_) tell_(blocks_);
 }
 

@@ -45,7 +45,7 @@ class LogWriter final : public AuditLog {
 
   uint64_t id() const override { return id_; }
   bool redacts() const override { return redactor_ != nullptr; }
-  void TellBlocks(std::function<void(uint64_t)> tell) override;
+  void TellBlocks(const std::function<void(uint64_t)>& tell) override;
   void SetLimit(uint64_t bytes) override { limit_ = bytes; }
   void Redact(std::shared_ptr<const Redactor> redactor) override {
     redactor_ = std::move(redactor);

@@ -198,7 +198,7 @@ Result<uint64_t> AppendPublicRecord(const std::string& state_dir, const PublicJo
   head.frontier.Append(LeafHash(text));
   head.bytes += text.size() + 1;
   const uint64_t index = head.frontier.size - 1;
-  CARREL_TRY(WriteHead(dir.get(), state_dir, std::move(head)));
+  CARREL_TRY(WriteHead(dir.get(), state_dir, head));
   return index;
 }
 

@@ -161,7 +161,9 @@ bool IsPlainHeader(std::string_view line, char delimiter) {
     several = true;
     line.remove_prefix(end + 1);
   }
-  return found && words && several && (others || kDelimiters.find(delimiter) < 4);
+  const bool usual =
+      std::find(kDelimiters.begin(), kDelimiters.end(), delimiter) != kDelimiters.end();
+  return found && words && several && (others || usual);
 }
 
 // A table that is written in one line: a field that names identifiers, and many values of such
@@ -226,7 +228,7 @@ bool IsHeaderCutByLetters(std::string_view line, std::string_view following) {
 
 // Whether `line` begins a table, in whatever way it may be delimited.
 bool IsHeader(std::string_view line, std::string_view following, bool first) {
-  std::string delimiters(kDelimiters);
+  std::string delimiters(kDelimiters.begin(), kDelimiters.end());
   if (const char unusual = UnusualDelimiter(line); unusual != '\0') delimiters += unusual;
   for (char delimiter : delimiters)
     if (IsTableInLine(line, delimiter)) return true;

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <unordered_set>
 #include <vector>
 
+#include "base/json.h"
 #include "job/csv_sniff.h"
 #include "job/identifier_names.h"
 #include "job/level4_text.h"
@@ -13,7 +13,6 @@
 namespace carrel {
 namespace {
 
-using Json = nlohmann::json;
 constexpr size_t kMaxDepth = 128;
 constexpr size_t kMaxName = 64;
 constexpr int64_t kContainersPerRow = 10;

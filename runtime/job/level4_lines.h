@@ -1,6 +1,7 @@
 // Lines of text as tables have them: cut into fields and words, and what kind of value each is.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -8,8 +9,9 @@
 
 namespace carrel {
 
-/// What CSV-like files are delimited with. Other characters are looked for line by line.
-inline constexpr std::string_view kDelimiters = ",;\t|";
+/// What CSV-like files are delimited with. Other characters are looked for line by line. No
+/// string_view: its begin may be one file's literal and its end another's (clang does so).
+inline constexpr std::array kDelimiters = {',', ';', '\t', '|'};
 
 /// Takes the next line off the front; LF, CRLF, CR and form feed end one.
 std::string_view TakeLine(std::string_view* text);

@@ -332,6 +332,14 @@ OrderedJson PartialToJson(const PartialLimits& partial) {
   return json;
 }
 
+OrderedJson PipelineToJson(const PipelineConfig& pipeline) {
+  OrderedJson json = OrderedJson::object();
+  if (!pipeline.workspace.empty()) json["workspace"] = pipeline.workspace;
+  if (!pipeline.user.empty()) json["user"] = pipeline.user;
+  if (pipeline.jobs > 0) json["jobs"] = pipeline.jobs;
+  return json;
+}
+
 }  // namespace
 
 OrderedJson ToJson(const HostConfig& config) {
@@ -363,6 +371,7 @@ OrderedJson ToJson(const HostConfig& config) {
   if (!config.docker.user.empty()) json["docker"]["user"] = config.docker.user;
   if (!config.docker.task_workspace.empty())
     json["docker"]["task_workspace"] = config.docker.task_workspace;
+  json["pipeline"] = PipelineToJson(config.pipeline);
   const RetentionConfig& days = config.retention;
   json["retention"] = {{"audit_days", days.audit_days},
                        {"log_days", days.log_days},

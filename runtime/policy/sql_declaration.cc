@@ -113,9 +113,10 @@ class TableReferences {
     const SqlToken& token = tokens_[i];
     if (IsKeyword(token, kQueries) && !rights_) {
       clause = {.query = true};
-    } else if (IsLabel(i)) {
-      return false;
-    } else if (IsKeyword(token, kRights) || IsKeyword(token, kOthers)) {
+      return true;
+    }
+    if (IsLabel(i)) return false;
+    if (IsKeyword(token, kRights) || IsKeyword(token, kOthers)) {
       // "REVOKE SELECT ON t FROM name": a role's.
       rights_ = rights_ || IsKeyword(token, kRights);
       clause = {};

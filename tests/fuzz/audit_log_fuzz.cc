@@ -38,7 +38,7 @@ void ReadAll(const std::string& path, bool by_header) {
     for (;;) {
       auto row = log->NextEvent(event);
       if (!row || !*row) break;
-      Print(event, *log);
+      if (!by_header) Print(event, *log);
     }
   }
   if (log->end() != LogEnd::kOpen) (void)log->Standing();

@@ -82,7 +82,8 @@ TEST(HostConfig, WhatItPrintsDecodesToTheSame) {
                              "temporary_database": "temp", "maintenance": "wait",
                              "environment": {"EMIS_ORGANISATION_HASH": "x"}},
                     "lake": {"kind": "relay", "host": "10.1.2.3", "port": 8080,
-                             "scheme": "trino", "database": "catalog"}}})"));
+                             "scheme": "trino", "database": "catalog"}},
+      "pipeline": {"workspace": "demo", "user": "tester", "jobs": 2}})"));
   ASSERT_TRUE(config.has_value()) << config.error().ToString();
   EXPECT_EQ(config->allowed_repositories,
             (std::vector<std::string>{"https://github.com/opensafely", "/srv/repos"}));
@@ -102,6 +103,9 @@ TEST(HostConfig, WhatItPrintsDecodesToTheSame) {
   auto again = DecodeHostConfig(Json::parse(printed.dump()));
   ASSERT_TRUE(again.has_value()) << again.error().ToString();
   EXPECT_EQ(ToJson(*again), printed);
+  EXPECT_EQ(again->pipeline.workspace, "demo");
+  EXPECT_EQ(again->pipeline.user, "tester");
+  EXPECT_EQ(again->pipeline.jobs, 2u);
 }
 
 struct Document {
