@@ -78,13 +78,17 @@ bool IsHeaderBehindText(std::string_view line, std::string_view following, char 
   return rows > 1;
 }
 
+// The first of a line: more columns than any table has.
+constexpr size_t kMaxWords = 65536;
+
 std::vector<std::string_view> WordsIn(std::string_view line) {
   std::vector<std::string_view> words;
-  while (true) {
+  while (words.size() < kMaxWords) {
     const std::string_view word = TrimField(TakeWord(&line));
-    if (word.empty() && line.empty()) return words;
+    if (word.empty() && line.empty()) break;
     words.push_back(word);
   }
+  return words;
 }
 
 // The same for a printed table: words between blanks. A header has no numbers in it; its rows may
