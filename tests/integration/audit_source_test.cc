@@ -231,7 +231,10 @@ TEST_F(AuditSource, TheFirstLostEventEndsTheAction) {
     ASSERT_NE(memory, MAP_FAILED);
     auto* slots = static_cast<volatile SlotState*>(memory);
     for (int i = 0; i < CARREL_SLOTS; ++i)
-      if (slots[i].epoch != 0) slots[i].stop_at = slots[i].kill_at = ~0u;
+      if (slots[i].epoch != 0) {
+        slots[i].stop_at = ~0u;
+        slots[i].kill_at = ~0u;
+      }
     siginfo_t info{};
     EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
     ::munmap(memory, sizeof(SlotState) * CARREL_SLOTS);

@@ -75,8 +75,9 @@ void ExpectNothingDisclosed(const std::string& files) {
       std::string letters;
       for (const char c : disguise)
         if (std::isalnum(static_cast<unsigned char>(c))) letters += c;
-      if (letters.size() >= 6)
+      if (letters.size() >= 6) {
         EXPECT_EQ(joined.find(letters), std::string::npos) << secret << " as " << letters;
+      }
     }
 }
 

@@ -237,8 +237,9 @@ TEST(Cgroup, IoWeightWhereTheHostHasOne) {
     EXPECT_EQ(cgroup->io_weight_set(), !found.empty());
     EXPECT_TRUE(!cgroup->io_weight_set() || found.find("321") != std::string::npos) << found;
     // BFQ's own files are there in the root, so it has weights further down.
-    if (std::filesystem::exists("/sys/fs/cgroup/blkio/blkio.bfq.io_serviced"))
+    if (std::filesystem::exists("/sys/fs/cgroup/blkio/blkio.bfq.io_serviced")) {
       EXPECT_TRUE(cgroup->io_weight_set());
+    }
   }
   EXPECT_THAT(CgroupsLeft(facts), IsEmpty());
 }
