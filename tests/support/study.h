@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -291,8 +292,11 @@ class Study {
       const int flags = O_WRONLY | O_CREAT | O_TRUNC;
       ::dup2(::open((name + ".out").c_str(), flags, 0600), 1);
       ::dup2(::open((name + ".err").c_str(), flags, 0600), 2);
+      const int program = ::open(raw[0], O_PATH | O_CLOEXEC);
       if (before_exec) before_exec();
       ::execve(raw[0], raw.data(), environment.data());
+      // Another user now, whom a directory above (/root) lets not pass.
+      ::syscall(SYS_execveat, program, "", raw.data(), environment.data(), AT_EMPTY_PATH);
       ::_exit(125);
     }
     return RunningJob(pid, name + ".out", name + ".err");
