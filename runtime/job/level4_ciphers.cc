@@ -59,7 +59,10 @@ constexpr uint32_t kLastSteps = [] {
 struct Reading {
   unsigned shift = 0;
   bool reversed = false;
-  auto operator<=>(const Reading&) const = default;
+  bool operator==(const Reading&) const = default;
+  bool operator<(const Reading& other) const {
+    return std::pair(shift, reversed) < std::pair(other.shift, other.reversed);
+  }
 };
 
 // The ways in which names of identifiers stand in the text, but for the plain one. What is no

@@ -32,7 +32,7 @@ Result<void> LineSplitter::Write(std::string_view bytes, int64_t ns, const Take&
     bytes.remove_prefix(count);
     if (bytes.starts_with('\n')) {
       bytes.remove_prefix(1);
-      const Result<void> passed = Pass(text_, take);
+      Result<void> passed = Pass(text_, take);
       text_.clear();
       CARREL_TRY(passed);
     } else if (text_.size() == kMaxLine) {
@@ -47,7 +47,7 @@ Result<void> LineSplitter::Write(std::string_view bytes, int64_t ns, const Take&
 
 Result<void> LineSplitter::Finish(const Take& take) {
   if (text_.empty()) return {};
-  const Result<void> passed = Pass(text_, take);
+  Result<void> passed = Pass(text_, take);
   text_.clear();
   return passed;
 }

@@ -26,9 +26,9 @@ std::string HumanDuration(int64_t ns) {
   if (seconds < 3600) return count(seconds / 60, "minutes");
   if (hours == 1) return "About an hour";
   if (hours < 48) return count(hours, "hours");
-  if (hours < 24 * 14) return count(hours / 24, "days");
-  if (hours < 24 * 60) return count(hours / 24 / 7, "weeks");
-  if (hours < 24 * 365 * 2) return count(hours / 24 / 30, "months");
+  if (hours < 24L * 14) return count(hours / 24, "days");
+  if (hours < 24L * 60) return count(hours / 24 / 7, "weeks");
+  if (hours < 24L * 365 * 2) return count(hours / 24 / 30, "months");
   return count(hours / 24 / 365, "years");
 }
 
